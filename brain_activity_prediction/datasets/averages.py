@@ -10,8 +10,8 @@ import numpy.typing as npt
 from brain_activity_prediction.datasets.response_cache import Arrays
 from brain_activity_prediction.datasets.valid_trials import MissingTrials
 
-BLOCK_VOXELS = 4096  # that are scaled at once: a block of NSD's trials nearly fits the processor's cache
-RESAMPLED_GROUPS = 100  # number of groups of the images that only this subject saw
+BLOCK_VOXELS = 4096  # voxels scaled at once, so that a block of NSD's trials nearly fits the processor's cache
+RESAMPLED_GROUPS = 100  # number of resampling groups that share all images outside the test set
 
 
 def copied_into(trials: np.ndarray, sessions: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -27,8 +27,9 @@ def copied_into(trials: np.ndarray, sessions: Iterable[np.ndarray]) -> Iterator[
 def zscore_session(betas: np.ndarray) -> np.ndarray:
     """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; return `betas`.
 
-    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Trials
-    that are not finite become NaN and count in neither mean nor SD; a voxel with only one finite trial is all NaN.
+    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Values
+    that are not finite become NaN and are left out of mean and SD. A voxel with a single finite value becomes NaN in
+    all trials.
     """
     for first in range(0, betas.shape[1], BLOCK_VOXELS):
         _zscore(betas[:, first : first + BLOCK_VOXELS])
@@ -36,7 +37,7 @@ def zscore_session(betas: np.ndarray) -> np.ndarray:
 
 
 def _zscore(betas: np.ndarray) -> None:
-    """Scale some voxels of a session in place, see `zscore_session`."""
+    """Z-score a block of voxels in place, as described in `zscore_session`."""
     low, high = betas.min(axis=0), betas.max(axis=0)
     with_gaps = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
     gaps = betas[:, with_gaps]
@@ -57,9 +58,9 @@ def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_
 
     sessions   iterable of (trials_per_session, n_voxels) arrays
     trial_ids  image numbers of all their trials in order, (n_trials,)
-    test_ids   ids of the test images, which are resampled one by one, see `resampling_groups`
+    test_ids   ids of the test images, each of which becomes a resampling group of its own (`resampling_groups`)
 
-    Trials that are not finite do not count. They are set to 0 in place.
+    Values that are not finite are left out of the averages, and are set to 0 in the arrays of `sessions`.
 
     Returns a dict with the array fields of `Responses` (except units and split), and `voxels_by_session`, the number
     of voxels that lack trials in each session.
@@ -97,9 +98,10 @@ def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_
 
 
 def resampling_groups(image_ids: np.ndarray, test_ids: npt.ArrayLike) -> np.ndarray:
-    """Return the resampling group (n_images,) of each image: one for each test image, RESAMPLED_GROUPS for the others.
+    """Return the resampling group (n_images,) of each image, counted from 0.
 
-    Groups of images keep the sums that resampling needs, in a tenth of the size of the betas.
+    Each test image is a group of its own. All other images share RESAMPLED_GROUPS groups, because the sums that
+    resampling needs then take about a tenth of the memory of the betas.
     """
     alone = np.isin(image_ids, test_ids)
     n_alone = np.count_nonzero(alone)

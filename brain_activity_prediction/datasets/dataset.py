@@ -1,4 +1,4 @@
-"""The interface of a dataset: everything that extraction and encoding know of the data they read."""
+"""The interface of a dataset, through which extraction and encoding read images and responses."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ALL_UNITS = "all"  # name of the region of all units, except in NSD, where it is
 
 @dataclass(frozen=True)
 class Reading:
-    """The user's choice of what to read of a dataset; None for the dataset's default.
+    """The user's choice among the versions of a dataset; None means the dataset's default.
 
     betas  version of NSD's betas
     space  space of NSD's betas
-    mask   names of regions whose union is fitted, `cortex`, or one file
+    mask   fitted voxels: the union of named regions, `cortex`, or one NIfTI file
     light  conversion of NSD-synthetic's pixels
     """
 
@@ -65,19 +65,19 @@ U = TypeVar("U", bound="Units")
 class Dataset(ABC, Generic[S, U]):
     """One dataset in a folder, read as its authors publish it.
 
-    S is the type of subjects, U that of the units of responses.
+    S is the type that identifies a subject. U is the type of the units of responses, such as voxels.
 
-    Subjects have NSD's numbers or the dataset's own names, sessions count from 1, and images have ids: NSD's numbers
-    from 1, or names. Methods raise InputError, with the expected path, for missing or damaged files.
+    Subjects are identified by NSD's numbers or by the dataset's own names. Sessions are numbered from 1. Image ids are
+    NSD's numbers, from 1, or names. Methods raise InputError, with the expected path, for missing or damaged files.
     """
 
     name: ClassVar[str]  # value of --dataset, and folder name of the results
     title: ClassVar[str]
     citation: ClassVar[str]
-    terms: ClassVar[str]  # of use, or where its authors state them
-    trained_on: ClassVar[str | None] = None  # dataset whose images the models are trained on, if not this one
-    has_named_masks: ClassVar[bool] = False  # whether `reading` takes masks itself
-    ceilings_from_test_images: ClassVar[bool] = False  # whether noise ceilings leave out the training images
+    terms: ClassVar[str]  # terms of use, or the place where its authors state them
+    trained_on: ClassVar[str | None] = None  # dataset with the training images, if this one only has test images
+    has_named_masks: ClassVar[bool] = False  # whether `reading` applies any mask; if not, MaskedDataset applies files
+    ceilings_from_test_images: ClassVar[bool] = False  # whether noise ceilings are computed from the test images alone
     base_dir: Path
 
     @property
@@ -86,24 +86,24 @@ class Dataset(ABC, Generic[S, U]):
         return self.title
 
     def reading(self, chosen: Reading) -> Dataset:
-        """Return this dataset with a choice of what to read; raise InputError for a choice that it does not have."""
+        """Return this dataset as the user chose to read it; raise InputError if it does not offer this choice."""
         for name, value in asdict(chosen).items():
             if value is not None:
                 raise InputError(f"{self.title} has one kind of {_KINDS.get(name, 'responses')}: leave out --{name}")
         return self
 
     def reads(self) -> dict[str, Any]:
-        """Return what is read, where the dataset leaves a choice, as recorded in `settings.json`."""
+        """Return the versions that are read, as recorded in `settings.json`; empty if the dataset has only one."""
         return {}
 
     @property
     def variant(self) -> str:
-        """Return a part of file names that tells choices of what to read apart; empty for the default."""
+        """Return a part of file names that identifies the versions that are read; empty for the default."""
         return ""
 
     @abstractmethod
     def subjects(self) -> list[S]:
-        """Return all subjects that the dataset plans, whether or not their responses exist here."""
+        """Return all subjects of the dataset, including those without responses in this folder."""
 
     def check_subjects(self, subjects: Iterable[S], flag: str = "--subject") -> None:
         """Raise InputError unless the dataset has all of these subjects, which a flag names."""
@@ -125,12 +125,12 @@ class Dataset(ABC, Generic[S, U]):
             return False
 
     def n_sessions_planned(self, subject: S) -> int:
-        """Return the number of sessions that the subject took part in; by default, those that exist here."""
+        """Return the number of sessions in which the subject took part; by default, of sessions in this folder."""
         return len(self.sessions(subject))
 
     @abstractmethod
     def trial_ids(self, subject: S, sessions: Sequence[int]) -> np.ndarray:
-        """Return the image of each trial of the sessions, in the order given, (n_trials,)."""
+        """Return the image ids (n_trials,) of all trials, session by session in the given order."""
 
     def image_ids(self, subject: S) -> np.ndarray:
         """Return the ids of the images that a subject saw; by default, in the sessions that exist."""
@@ -141,7 +141,7 @@ class Dataset(ABC, Generic[S, U]):
         return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
 
     def trials_run(self, subject: S) -> np.ndarray:
-        """Return the images of all trials that the subject took part in, whether or not they exist here."""
+        """Return the image ids of all trials in which the subject took part; by default, of sessions in this folder."""
         return self.trial_ids(subject, self.sessions(subject))
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Dataset(ABC, Generic[S, U]):
 
     @abstractmethod
     def units(self, subject: S) -> U:
-        """Return what each response belongs to: voxels of a volume, vertices of a surface, or rows of a table."""
+        """Return the units of the responses: voxels of a volume, vertices of a surface, or rows of a table."""
 
     @abstractmethod
     def response_files(self, subject: S, sessions: Sequence[int]) -> list[Path]:
@@ -161,14 +161,14 @@ class Dataset(ABC, Generic[S, U]):
         """Read single-trial responses, (n_trials, n_units) float32; NaN where a trial has no valid response."""
 
     def response_settings(self, subject: S) -> dict[str, Any]:
-        """Return further settings that the responses depend on, such as the direction of axes."""
+        """Return settings that change the responses and are not in their files, such as the direction of axes."""
         return {}
 
     @abstractmethod
     def regions(self, subject: S, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return `{region: (n_units,) bool}`; the first region holds all units.
 
-        names  None for all regions, otherwise what `--roi` selects
+        names  values of `--roi`, which select regions; None for all regions
         """
 
     def check_region(self, subject: S, name: str) -> None:
@@ -177,18 +177,18 @@ class Dataset(ABC, Generic[S, U]):
 
     @abstractmethod
     def test_images(self, subject: S) -> np.ndarray:
-        """Return the ids of the images that the dataset's own split holds out; empty if it has none."""
+        """Return the ids of the test images in the dataset's own split; empty if it has no split."""
 
     def excluded_images(self, subject: S) -> np.ndarray:
-        """Return the ids of images that the dataset's own split leaves out."""
+        """Return the ids of the images that the dataset's own split uses neither for training nor for testing."""
         return np.empty(0, dtype=int)
 
     def split_names(self) -> Sequence[str]:
-        """Return the names of the dataset's further splits."""
+        """Return the names of other splits of the dataset, which `--split` selects."""
         return ()
 
     def split(self, name: str, subject: S) -> tuple[np.ndarray, np.ndarray]:
-        """Return the training and the test images of a further split."""
+        """Return the ids of the training images and of the test images of one of `split_names`."""
         raise InputError(f"{self.title} has no split {name}: leave out --split")
 
     def challenge_images(self, subject: S) -> np.ndarray:
@@ -196,11 +196,11 @@ class Dataset(ABC, Generic[S, U]):
         raise InputError(f"{self.title} is no challenge: all of its images have responses")
 
     def submission(self, subject: S, predicted: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the arrays that the challenge takes, by file name, of predictions (n_challenge_images, n_units)."""
+        """Return the arrays of a submission by file name, from predictions (n_challenge_images, n_units)."""
         raise InputError(f"{self.title} is no challenge: all of its images have responses")
 
     def image_classes(self, subject: S) -> dict[str, Mapping[str, np.ndarray]]:
-        """Return `{kind: {class: ids of its test images}}` where scores of single classes are of interest."""
+        """Return `{kind: {class: ids of its test images}}` of the classes that are also scored one by one."""
         return {}
 
     def ncsnr(self, subject: S, units: U) -> np.ndarray:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 PACKAGE = "brain_activity_prediction.datasets"
 NSD = "nsd"
-# For each dataset: the function (module, name) that finds it, and patterns of files of which it has at least one.
+# For each dataset: the function (module, name) that opens it, and patterns of its files. At least one has to match.
 DATASETS = {
     NSD: ((f"{PACKAGE}.nsd.nsd", "find_nsd"), ("nsddata/experiments/nsd/nsd_expdesign.mat", "nsd_expdesign.mat")),
-    # Only chosen by name: its files lie in NSD's folders.
+    # Not recognised by files, because they are in NSD's folders; chosen with --dataset.
     "nsd_synthetic": ((f"{PACKAGE}.nsd_synthetic.dataset", "find_nsd_synthetic"), ()),
     "things": ((f"{PACKAGE}.public.things", "find_things"), ("betas_csv/sub-*_StimulusMetadata.csv",)),
     "laion_fmri": (
@@ -42,7 +42,7 @@ def recognised(base_dir: Path) -> list[str]:
 def dataset_name(base_dir: Path, given: str | None = None) -> str:
     """Return the name of the dataset in a folder: the given one, or the one that is recognised; otherwise NSD.
 
-    Raises InputError if the files of several datasets are there and none is given.
+    Raises InputError if the folder has files of several datasets and no name is given.
     """
     found = recognised(base_dir)
     if given is None and len(found) > 1:
@@ -51,7 +51,7 @@ def dataset_name(base_dir: Path, given: str | None = None) -> str:
 
 
 def find_dataset(base_dir: Path, given: str | None = None) -> Dataset:
-    """Return the dataset in a folder; raise InputError if none is recognised, or the given one is not there."""
+    """Return the dataset in a folder; raise InputError if none is recognised, or if the given one is missing."""
     if not base_dir.is_dir():
         raise InputError(f"the base directory {no_such_path(base_dir)}")
     name = dataset_name(base_dir, given)
@@ -63,9 +63,10 @@ def find_dataset(base_dir: Path, given: str | None = None) -> Dataset:
 
 
 def as_chosen(dataset: Dataset, chosen: Reading) -> Dataset:
-    """Return a dataset with a choice of what to read; a NIfTI file as a mask is possible wherever units are voxels.
+    """Return a dataset as the user chose to read it.
 
-    Raises InputError for a choice that the dataset does not have.
+    A NIfTI file can be the mask of every dataset whose units are voxels. Raises InputError for a choice that the
+    dataset does not offer.
     """
     path = chosen.mask[0] if chosen.mask else ""
     if dataset.has_named_masks or not path.endswith(NIFTI):
@@ -83,6 +84,6 @@ def dataset_if_any(base_dir: Path, given: str | None = None) -> Dataset | None:
 
 
 def output_of(base_dir: Path, given: str | None = None, folder: Path | None = None) -> Output:
-    """Return the place of the results of the dataset in `base_dir`: in `folder`, or else in `base_dir` itself."""
+    """Return the output of the dataset in `base_dir`, which is stored in `folder`, by default `base_dir`."""
     name = dataset_name(base_dir, given)
     return Output(folder or base_dir, None if name == NSD else name)

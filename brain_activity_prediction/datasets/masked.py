@@ -1,4 +1,4 @@
-"""A dataset of volumes, of which only the voxels of one mask are fitted."""
+"""Restrict a dataset of volumes to the voxels of a mask."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from brain_activity_prediction.storage.nifti import read_volume_on
 
 
 class MaskedDataset(Dataset[Subject, Voxels]):
-    """Another dataset in the voxels above 0 of a NIfTI file, which is on the grid of the responses.
+    """A dataset restricted to the voxels where a NIfTI file is above 0; the file has the grid of the responses.
 
-    Sessions are read whole, one at a time.
+    A session is read whole before its voxels are selected.
     """
 
     def __init__(self, whole: Dataset[Subject, Units], path: Path):
@@ -121,15 +121,15 @@ class MaskedDataset(Dataset[Subject, Voxels]):
 
     @cache  # noqa: B019, one dataset lives as long as its process
     def _voxels(self, subject: Subject) -> Voxels:
-        """Return all voxels of the dataset; raise InputError if its units are no voxels."""
+        """Return all voxels of the dataset; raise InputError if its units are not voxels."""
         units = self.whole.units(subject)
         if not isinstance(units, Voxels):
-            raise InputError(f"--mask {self.path}: subject {subject} of {self.title} has no volumes: leave it out")
+            raise InputError(f"--mask {self.path}: subject {subject} of {self.title} has no volumes: leave out --mask")
         return units
 
     @cache  # noqa: B019
     def _kept(self, subject: Subject) -> np.ndarray:
-        """Return which of the dataset's voxels the mask marks."""
+        """Return whether each of the dataset's voxels is in the mask, (n_voxels,) bool."""
         units = self._voxels(subject)
         marked = read_volume_on(self.path, Grid(self.path, units.mask.shape, units.affine))[units.mask] > 0
         if not marked.any():

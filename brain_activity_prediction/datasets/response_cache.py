@@ -1,4 +1,4 @@
-"""Keep averaged responses in a sealed HDF5 file, with a record of the files and settings that they came from."""
+"""Keep averaged responses in a sealed HDF5 file, with a record of the files and settings from which they were made."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal,
 Arrays: TypeAlias = dict[str, np.ndarray]  # named as in AXES
 FORMAT = 4  # version of the file format: increase it when the arrays or their names change
 LARGE = {"betas", "trials"}
-ROWS_A_PIECE = 256  # rows in one piece of a large array
+ROWS_A_PIECE = 256  # rows of a large array that are sealed together
 AXES = {  # axes of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions, t trials
     **{"image_ids": "n", "n_repeats": "n", "betas": "nV", "within_image_ss": "GV", "image_groups": "n"},
     **{"incomplete": "k", "valid_repeats": "nk", "voxels_by_session": "s", "trials": "tV"},
 }
-OFTEN_EMPTY = {"incomplete", "valid_repeats", "trials"}  # empty if no voxel lacks a trial, or if only means are used
+OFTEN_EMPTY = {"incomplete", "valid_repeats", "trials"}  # empty if no trial is missing; without single trials
 
 
 def inputs_of(base_dir: Path, files: Iterable[Path], **settings: Any) -> dict[str, Any]:
-    """Return what a cache file depends on: the settings, and each input file's size, time of change and sample."""
+    """Return what a cache file depends on: the settings, and the size, time of change and digest of each input file."""
     inputs = {
         "format": FORMAT,
         **settings,
@@ -52,7 +52,8 @@ def _content(path: Path) -> list[int | str]:
 def load_or_make(path: Path, inputs: Mapping[str, Any], n_bytes: int, make: Callable[[], Arrays]) -> Arrays:
     """Load the arrays of a cache file, or compute them with `make()` and store them there.
 
-    Processes that need the same file wait for the first. Raises InputError if `n_bytes` do not fit on the disk.
+    If several processes need the same file, one makes it and the others wait. Raises InputError if `n_bytes` do not fit
+    on the disk.
     """
     claimed_in = path.with_suffix(".claims")
     arrays = load(path, inputs)
@@ -66,20 +67,20 @@ def load_or_make(path: Path, inputs: Mapping[str, Any], n_bytes: int, make: Call
                 remove_left_behind(path.parent)
                 arrays = make()
                 store(path, arrays, inputs)
-    if arrays is None:  # another process made the file
+    if arrays is None:  # another process made the file, so load it
         arrays = load(path, inputs)
     return make() if arrays is None else arrays
 
 
 def load(path: Path, inputs: Mapping[str, Any]) -> Arrays | None:
-    """Load the arrays of a cache file made from exactly these inputs, else return None.
+    """Load the arrays of a cache file; return None unless it was made from exactly these inputs.
 
-    A message says why an existing file is stale or broken.
+    A warning gives the reason if a file exists but cannot be used. A damaged file is deleted.
     """
     if not path.exists():
         return None
     try:
-        with reading(path, "it is made again"):
+        with reading(path, "it is computed again"):
             seal = read_seal(path)
             changed = [key for key in {**seal.about, **inputs} if seal.about.get(key) != inputs.get(key)]
             if not changed:
@@ -87,11 +88,11 @@ def load(path: Path, inputs: Mapping[str, Any]) -> Arrays | None:
                 if missing := AXES.keys() - OFTEN_EMPTY - seal.datasets.keys():
                     raise ValueError(f"it holds no {min(missing)}")
                 return {name: read_array(path, name) for name in seal.datasets}
-            reason = f"{', '.join(changed[:3])} changed since"
+            reason = f"{', '.join(changed[:3])} changed since it was made"
     except Damaged as error:
         path.unlink(missing_ok=True)
-        reason = f"it is broken: {error}"
-    log.warning(f"building {path} again: {reason}")
+        reason = f"it is damaged: {error}"
+    log.warning(f"computing {path} again: {reason}")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Prepare a subject's response to each image: z-score sessions, average repeats, keep the result in a cache file."""
+"""Prepare a subject's responses to each image: z-score sessions, average repeats, and cache the result in a file."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ TRIALS = AVERAGE, SINGLE = "average", "single"
 class Responses:
     """Responses of one subject's voxels (or other units): one row for each image, averaged over the image's trials.
 
-    They are in standard deviations of the voxel within the session or, without z-scoring, as the dataset states them.
+    Their unit is the voxel's standard deviation within a session. Without z-scoring, it is the unit of the dataset.
     """
 
     image_ids: np.ndarray  # (n_images,) ascending
-    n_repeats: np.ndarray  # (n_images,) number of averaged trials, except for `incomplete` voxels
-    betas: np.ndarray  # (n_images, n_voxels) float32; NaN without a valid trial, and in voxels left out
+    n_repeats: np.ndarray  # (n_images,) number of averaged trials; for `incomplete` voxels see valid_repeats
+    betas: np.ndarray  # (n_images, n_voxels) float32; NaN where no trial is valid, and in voxels left out
     within_image_ss: np.ndarray  # (n_groups, n_voxels) float32: squared deviations of trials from their image's mean
     image_groups: np.ndarray  # (n_images,) resampling group of each image: a row of within_image_ss
     units: Units  # in the order of the columns
     split: Split
-    sessions: tuple  # the sessions averaged over
+    sessions: tuple  # sessions that were averaged
     inputs: dict  # settings, and size and time of change of each input file
     incomplete: np.ndarray  # (k,) positions of voxels that lack some trials, ascending, without voxels left out
     valid_repeats: np.ndarray  # (n_images, k) number of averaged trials of `incomplete` voxels
@@ -53,7 +53,7 @@ class Responses:
 class ResponseChoice:
     """The user's choice of responses.
 
-    sessions  session numbers from 1; None for all that exist
+    sessions  session numbers from 1; None for all existing sessions
     zscore    bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
     trials    AVERAGE, or SINGLE to train on single trials
     """
@@ -70,11 +70,12 @@ def prepare_responses(
     """Read a subject's responses, one session at a time, or the cache file of an earlier call.
 
     choice     by default all sessions, z-scored, with the dataset's own split
-    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size, time of
-               change or sampled content, or any setting) is built again, with a message
+    cache_dir  by default BASE_DIR/responses. If an input file (its size, time of change or sampled content) or a
+               setting has changed, the cache file is computed again, with a warning
 
-    A progress bar shows the sessions. Only valid trials count (see `valid_trials`). A voxel that lacks over
-    MOST_MISSING of its training or test images is left out: it is NaN throughout. Messages count both.
+    A progress bar shows the sessions. Only valid trials are averaged (see `valid_trials`). A voxel that lacks more than
+    MOST_MISSING of its training or test images is left out: all of its responses become NaN. Warnings give the number
+    of voxels with missing trials, and of voxels left out.
 
     Raises InputError for missing or broken files and for files that contradict each other.
     """
@@ -86,7 +87,7 @@ def prepare_responses(
     split = split_images(dataset, subject, image_ids, choice.split)
     # Named images are numbered from 0, because the cache file holds only numbers.
     numbers = image_of_trial if image_ids.dtype.kind == "U" else trial_ids
-    # One cache file serves all outer folds, because it keeps the sums of each image.
+    # With cv_test, each image is a resampling group of its own, so that one cache file serves all outer folds.
     alone = image_ids if choice.split.cv_test else split.test
     is_alone = np.isin(image_ids, alone)
     numbers_alone = np.flatnonzero(is_alone) if image_ids.dtype.kind == "U" else image_ids[is_alone]
@@ -109,7 +110,7 @@ def prepare_responses(
         with (
             closing(until_stopped(sessions)) as left,
             tqdm(left, f"betas of subject {subject}", len(sessions), unit="session") as shown,
-        ):  # an error restores the handling of signals and closes the bar before its message
+        ):  # if an error occurs, signal handlers are restored and the bar is closed before its message
             read = (dataset.read_session(subject, session, units) for session in shown)
             scaled = map(zscore_session, read) if choice.zscore else read
             arrays = average_repeats(copied_into(trials, scaled) if single else scaled, numbers, numbers_alone)
@@ -124,7 +125,7 @@ def prepare_responses(
     }
     averaged = often_empty | load_or_make(cache, inputs, n_bytes, read_and_average) | {"image_ids": image_ids}
     sets = [split.train, split.test]
-    if choice.split.cv_test:  # a voxel that one outer fold leaves out is left out of all
+    if choice.split.cv_test:  # a voxel left out of one outer fold is left out of all
         sets = [split_images(dataset, subject, image_ids, fold).test for fold in choice.split.folds()]
         averaged |= _grouped(averaged, resampling_groups(image_ids, split.test))
     parts = [np.flatnonzero(np.isin(image_ids, part)) for part in sets]
@@ -167,9 +168,9 @@ def _leave_out_voxels(
 
 
 def _cache_name(subject: Subject, sessions: Sequence[int], zscore: bool, choices: Sequence[str | None]) -> str:
-    """Return a file name for each choice, so that different choices do not collide.
+    """Return the name of the cache file, which differs between choices.
 
-    choices  of what to read, and of the test images; empty for the dataset's own
+    choices  parts of the name for the dataset's versions, the test images and single trials; empty for the defaults
     """
     first, last = sessions[0], sessions[-1]
     gapless = sessions == list(range(first, last + 1))

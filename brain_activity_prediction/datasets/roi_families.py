@@ -1,6 +1,6 @@
-"""Families of regions: unions with a name of their own, such as V1 = V1v + V1d.
+"""Families of regions: named unions, such as V1 = V1v + V1d.
 
-A lab adds its own families, or replaces these, in BASE_DIR/roi_families.json: `{"V1-V3": ["V1v", "V1d", ...], ...}`.
+A lab can add families, or replace these, in BASE_DIR/roi_families.json: `{"V1-V3": ["V1v", "V1d", ...], ...}`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.checked_json import read_json
 
 OWN_TABLE = "roi_families.json"
-# Members are names of regions as in tables, of NSD and LAION-fMRI. A family is the union of those that a subject has.
+# Members are region names of NSD and LAION-fMRI, as in tables. A family is the union of the members that a subject has.
 FAMILIES = {
     "V1": ("V1v", "V1d"),
     "V2": ("V2v", "V2d"),
@@ -34,9 +34,9 @@ FAMILIES = {
 def family_masks(
     regions: Mapping[str, np.ndarray], families: Mapping[str, Sequence[str]] = FAMILIES
 ) -> dict[str, np.ndarray]:
-    """Return the union (V,) of each family's regions that a subject has; families without a region are left out.
+    """Return the union (n_units,) of each family's existing regions; families without an existing region are left out.
 
-    regions  masks (V,) by name
+    regions  masks (n_units,) by name
     """
     return {
         family: np.any([regions[name] for name in members if name in regions], axis=0)
@@ -46,7 +46,7 @@ def family_masks(
 
 
 def read_families(base_dir: Path, known: Collection[str]) -> dict[str, Sequence[str]]:
-    """Return FAMILIES and the families of the lab's own table, if there is one; its families replace those of a name.
+    """Return FAMILIES, extended by the lab's own table if it exists; a family in it replaces one of the same name.
 
     known  names of all regions of a subject, with or without voxels
 
@@ -63,5 +63,5 @@ def read_families(base_dir: Path, known: Collection[str]) -> dict[str, Sequence[
                     f"{path}: {family} has the region {member}, which no ROI file has{did_you_mean(member, known)}"
                 )
         if not members:
-            raise InputError(f"{path}: {family} has no regions: list them, or leave it out")
+            raise InputError(f"{path}: {family} has no regions: list its regions or delete it")
     return {**FAMILIES, **own}

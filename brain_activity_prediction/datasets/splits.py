@@ -57,7 +57,7 @@ class SplitChoice:
         return self == SplitChoice()
 
     def recorded(self) -> dict[str, Any]:
-        """Return the choice as a setting; the images themselves are in the digest of the responses."""
+        """Return the choice as a setting; the images themselves are recorded with the responses, as a digest."""
         return (
             {} if self.is_default else {"split": self.describe(), **({"cv_test": self.cv_test} if self.cv_test else {})}
         )
@@ -68,7 +68,7 @@ class SplitChoice:
 
     @property
     def whole(self) -> SplitChoice:
-        """The choice of all outer folds together."""
+        """The same choice for all outer folds together."""
         return replace(self, fold=None)
 
     def describe(self) -> str:

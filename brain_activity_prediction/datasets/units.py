@@ -18,7 +18,7 @@ from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
 
 SCANNER = 1  # NIfTI's code for scanner-based coordinates
-HEMISPHERES = {"lh": "CortexLeft", "rh": "CortexRight"}  # with GIFTI's names of the structures
+HEMISPHERES = {"lh": "CortexLeft", "rh": "CortexRight"}  # the structures' names in GIFTI
 
 
 class Units(ABC):
@@ -37,7 +37,7 @@ class Units(ABC):
 
     @abstractmethod
     def where(self, number: int) -> str:
-        """Describe the place of a unit, numbered from 0, for messages."""
+        """Return the place of a unit (numbered from 0) as text for messages."""
 
     @abstractmethod
     def write_map(self, stem: Path, values: np.ndarray) -> None:
@@ -52,7 +52,7 @@ class Units(ABC):
 class Voxels(Units):
     """Voxels of a volume, ordered as `volume[mask]`; maps are NIfTI files with the volume's affine.
 
-    affine  (4, 4), voxel indices to millimetres
+    affine  (4, 4), maps voxel indices to millimetres
     """
 
     mask: np.ndarray  # (X, Y, Z) bool
@@ -76,7 +76,7 @@ class Voxels(Units):
 class Vertices(Units):
     """Vertices of a subject's two cortical surfaces, the left hemisphere first; maps are GIFTI files.
 
-    masks  for lh and rh, (n_vertices,) bool: which vertices of the mesh have responses
+    masks  for lh and rh, (n_vertices,) bool: True for the vertices of the mesh that have responses
     """
 
     masks: Mapping[str, np.ndarray]
@@ -117,7 +117,7 @@ class Vertices(Units):
 class Grayordinates(Units):
     """Vertices and voxels of a CIFTI file; maps are CIFTI files of scalars.
 
-    axis  nibabel's axis of the file
+    axis  nibabel's axis of the units in the file
     """
 
     axis: nibabel.cifti2.BrainModelAxis | nibabel.cifti2.ParcelsAxis
@@ -155,7 +155,7 @@ class Parcels(Grayordinates):
 
 @dataclass(frozen=True, eq=False)
 class Rows(Units):
-    """Neurons, channels or parcels with a name each; maps are CSV files with a row for each unit."""
+    """Named neurons, channels or parcels; maps are CSV files with a row for each unit."""
 
     names: Sequence[str]
     noun = "unit"
@@ -183,8 +183,8 @@ class Rows(Units):
 def write_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
     """Write one value for each voxel of a mask as a float32 NIfTI volume, with NaN outside the mask.
 
-    Values (n_voxels,) become one volume, values (n_voxels, n) become n. The sform and qform of the header are both set
-    to the affine, in millimetres and marked as scanner space, because viewers differ in which of them they use.
+    Values (n_voxels,) become one volume, values (n_voxels, n) become n volumes. Viewers differ in whether they use the
+    sform or the qform, so both are set to the affine, in millimetres and marked as scanner space.
     """
     volume = np.full((*mask.shape, *np.shape(values)[1:]), np.nan, dtype=np.float32)
     volume[mask] = values
@@ -197,7 +197,7 @@ def write_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarr
 
 
 def read_map(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Read the values (n_voxels,) of a NIfTI volume in a mask's voxels: the inverse of `write_map`.
+    """Read the values (n_voxels,) of a NIfTI volume in a mask's voxels; the inverse of `write_map`.
 
     grid  the grid of the mask
     """

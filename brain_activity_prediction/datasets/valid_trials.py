@@ -1,6 +1,6 @@
 """Set trials without valid data to NaN.
 
-If a voxel has no valid data in a session, NSD stores 0 in all of its trials, and marks it in valid_sessionNN.nii.gz.
+If a voxel has no valid data in a session, NSD stores 0 for it in all trials, and marks it in valid_sessionNN.nii.gz.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import Subject
 
-MOST_MISSING = 0.05  # a voxel that lacks more than this share of its training or test images is left out
+MOST_MISSING = 0.05  # largest share of training or test images that a fitted voxel may lack
 
 
 def mark_invalid(betas: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -37,10 +37,10 @@ class MissingTrials:
         self.voxels_by_session: list[int] = []
 
     def set_aside(self, betas: np.ndarray, images: np.ndarray) -> None:
-        """Set the trials of a session that are not finite to 0, in place, and count them.
+        """Set the values of a session that are not finite to 0, in place, and count them.
 
         betas   (n_trials, n_voxels)
-        images  (n_trials,) the image that each trial shows, from 0
+        images  (n_trials,) index of the image that each trial shows, from 0
         """
         with np.errstate(invalid="ignore"):
             voxels = np.flatnonzero(~np.isfinite(betas.sum(axis=0, dtype=np.float64)))
@@ -63,7 +63,7 @@ class MissingTrials:
 
 
 def lacking_too_many(valid_repeats: np.ndarray, parts: Iterable[np.ndarray]) -> np.ndarray:
-    """Return a mask (k,) of the voxels that lack too many (over MOST_MISSING) of the training or test images.
+    """Return a mask (k,) of the voxels that lack more than MOST_MISSING of the training or of the test images.
 
     valid_repeats  (n_images, k) number of valid trials
     parts          rows of the training images, and rows of the test images
@@ -78,7 +78,7 @@ def too_many(n_missing: np.ndarray, n: int) -> np.ndarray:
 
 
 def tell_missing(subject: Subject, units: Units, n_incomplete: int, voxels_by_session: Mapping[int, int]) -> None:
-    """Report how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
+    """Warn that voxels lack data; `voxels_by_session` is {session: number of voxels that lack data in it}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
     log.warning(
@@ -88,7 +88,7 @@ def tell_missing(subject: Subject, units: Units, n_incomplete: int, voxels_by_se
 
 
 def tell_left_out(subject: Subject, units: Units, voxels: np.ndarray) -> None:
-    """Report that these voxels (k,), one or more, lack too many images."""
+    """Warn that these voxels (k,), at least one, are left out because they lack too many images."""
     log.warning(
         f"subject {subject}: {voxels.size} of {units.n} {units.nouns} lack over {MOST_MISSING * 100:g} % of their "
         f"training or test images and are left out, first {units.where(voxels[0])}"

@@ -159,7 +159,7 @@ def test_a_model_that_is_no_clip_is_refused(own_nsd, captions, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "has the columns none: it needs nsd_id,caption"),
+        (b"", "has the columns none, but needs nsd_id,caption"),
         (b"id,text\n1,a dog\n", "has the columns id, text"),
         (b"nsd_id,caption\n1,a dog\n2,red, white\n", "line 3, is not an NSD id and a caption"),
         (b"nsd_id,caption\n0,a dog\n", "line 2, is not"),

@@ -287,7 +287,7 @@ def test_ceilings_that_are_fractions_are_not_taken_for_percent(name, file, tmp_p
     dataset = find_dataset(tmp_path)
     np.testing.assert_allclose(dataset.ncsnr(subject, units), expected, rtol=1e-6)
     dataset.check_ncsnr(subject)
-    assert capsys.readouterr().err.count("values are taken as fractions, not as percent") == 1
+    assert capsys.readouterr().err.count("values are read as fractions, not as percent") == 1
 
 
 EVERY = {**TREES, "algonauts2023": dataset_trees.algonauts2023}
@@ -384,14 +384,14 @@ def test_a_list_of_images_counted_from_0_is_recognised(official_nsd, tmp_path, c
     path.write_text("\n".join(str(number - 1) for number in nsd.test_images(1)))
     sparse = np.setdiff1d(seen, nsd.test_images(1) - 1)  # the small tree shows almost every image
     with pytest.raises(
-        InputError, match=r"test.txt seems to count images from 0: the subject saw 0 of .* count from 1"
+        InputError, match=r"test.txt seems to count images from 0: the subject saw 0 of .* Ids count from 1"
     ):
         split_images(nsd, 1, sparse, SplitChoice(test_images=path))
     path.write_text(f"{seen[0]}\n{seen[4]}\n99999\n")
     for _ in range(2):
         split = split_images(nsd, 1, seen, SplitChoice(test_images=path))
     assert split.test.tolist() == [seen[0], seen[4]]
-    assert capsys.readouterr().err.count("the subject saw 2 of 3 images, which are taken") == 1
+    assert capsys.readouterr().err.count("the subject saw 2 of 3 images; only these are used") == 1
 
 
 def test_a_split_file_that_is_not_json_is_refused(tmp_path):

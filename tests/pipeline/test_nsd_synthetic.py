@@ -211,5 +211,5 @@ def test_checking_the_data_calls_an_absent_subject_absent_and_not_wrong(both, mo
 
 
 def test_the_flat_layout_has_no_synthetic_session(flat_nsd):
-    with pytest.raises(InputError, match="NSD-synthetic is read from NSD's own folders, not from the flat layout"):
+    with pytest.raises(InputError, match="NSD-synthetic needs the official layout of NSD, but this is the flat layout"):
         find_dataset(flat_nsd, "nsd_synthetic")

@@ -187,7 +187,7 @@ def test_the_mask_of_a_list_of_voxels_has_as_many_of_them(tmp_path):
     mask = np.ones(VOLUME, np.uint8)
     mask[0] = 0
     nibabel.save(nibabel.Nifti1Image(mask, AFFINE), tmp_path / "masks/sub-01.nii.gz")
-    with pytest.raises(InputError, match=r"sub-01.nii.gz marks 18 voxels, but .* has 24 responses a trial: give the"):
+    with pytest.raises(InputError, match=r"sub-01.nii.gz marks 18 voxels, but .* has 24 responses per trial: use the"):
         find_dataset(tmp_path).units("sub-01")
 
 
@@ -196,7 +196,7 @@ SPOILS = {
         lambda base: (base / "trials.csv").write_text(
             "subject,image\nsub-01,class 0/picture_00\nsub-01,class 0/picture_00.png\n"
         ),
-        "'class 0/picture_00' and 'class 0/picture_00.png' are names of one file",
+        "'class 0/picture_00' and 'class 0/picture_00.png' both name the file",
     ),
     "two columns of images": (
         lambda base: (base / "trials.csv").write_text("subject,image,image\nsub-01,a.png,b.png\n"),
@@ -208,7 +208,7 @@ SPOILS = {
     ),
     "a blank trial of BIDS": (
         lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,n/a\n"),
-        "trials.csv, line 2, names no image: leave out",
+        "trials.csv, line 2, names no image: delete the lines",
     ),
     "a row without an image": (
         lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,\n"),
@@ -220,7 +220,7 @@ SPOILS = {
     ),
     "a session by a word": (
         lambda base: (base / "trials.csv").write_text("subject,session,image\nsub-01,first,a.png\n"),
-        "trials.csv, line 2: 'first' is no session",
+        "trials.csv, line 2: 'first' is not a session",
     ),
     "trials and responses differ": (
         lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.zeros((3, N_UNITS), np.float32)),
@@ -317,7 +317,7 @@ def test_names_of_images_may_be_spelt_as_another_system_does(tmp_path):
     with find_dataset(tmp_path).open_images() as images:
         assert [image.size for image in images.images(names)] == [(4, 4), (4, 4)]
     (tmp_path / "trials.csv").write_text("subject,image\ns,..\\secret.png\n")
-    with pytest.raises(InputError, match=r"secret.png' is no name of a file"):
+    with pytest.raises(InputError, match=r"secret.png' is not the name of a file"):
         find_dataset(tmp_path).open_images()
 
 

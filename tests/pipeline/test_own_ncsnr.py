@@ -97,7 +97,7 @@ def test_columns_of_a_table_are_those_of_the_responses_by_name(tmp_path):
     table[names[::-1]].to_csv(path, index=False)
     np.testing.assert_allclose(dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0])), VALUES, rtol=1e-6)
     table.rename(columns={"unit 3": "cell 3"}).to_csv(path, index=False)
-    with pytest.raises(InputError, match="has no column for unit 3, a unit of the responses"):
+    with pytest.raises(InputError, match="has no column unit 3, but the responses have this unit"):
         dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
 
 
@@ -193,12 +193,12 @@ def test_ceilings_follow_the_labs_ncsnr_and_check_data_shows_it(tmp_path):
     done = run_here(ALIGN, *flags)
     assert done.returncode == 2
     assert "betas" not in done.stderr
-    assert f"ncsnr/{SUBJECTS[0]}.EXT, one value for each unit" in done.stderr
+    assert f"ncsnr/{SUBJECTS[0]}.EXT: write one value for each unit" in done.stderr
     spaces = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "vision", layer)]
     done = run_here(ALIGN.with_name("partition_variance.py"), *flags[:4], "-n", "layers", *spaces, *flags[-4:])
     assert done.returncode == 2
     assert "betas" not in done.stderr
-    assert f"ncsnr/{SUBJECTS[0]}.EXT, one value for each unit" in done.stderr
+    assert f"ncsnr/{SUBJECTS[0]}.EXT: write one value for each unit" in done.stderr
     write_ncsnr(tmp_path, "npy")
     done = run_here(ALIGN, *flags)
     assert done.returncode == 0, done.stderr

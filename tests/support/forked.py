@@ -17,7 +17,7 @@ from brain_activity_prediction.extraction.runner import Runner
 
 MODEL_LOADED = 99
 # What may stand on stderr before the one line: what there is to do, progress bars, that a cache is out of date.
-PROGRESS = re.compile(r"\S+, (official|flat) layout of NSD: .*|.*\d%\|.*|building .* again: .* changed since|\s*")
+PROGRESS = re.compile(r"\S+, (official|flat) layout of NSD: .*|.*\d%\|.*|computing .* again: .* changed since|\s*")
 
 
 class Ended(NamedTuple):

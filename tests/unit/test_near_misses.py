@@ -60,7 +60,7 @@ def test_a_folder_of_betas_under_another_name_is_answered_with_the_one_there(own
 def test_too_few_images_are_answered_with_where_all_of_them_come_from(own_nsd):
     with (
         Stimuli(find_nsd(own_nsd).stimuli()) as stimuli,
-        pytest.raises(InputError, match=r"own nsd_stimuli\.hdf5 all 73,000"),
+        pytest.raises(InputError, match=r"own nsd_stimuli\.hdf5 holds all 73,000"),
     ):
         stimuli.path = stimuli.path.with_name("other.hdf5")
         stimuli.check([73000])

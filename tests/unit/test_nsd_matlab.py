@@ -67,10 +67,10 @@ FLAGS, SIZES = element(6, struct.pack("<II", 6, 0)), element(5, struct.pack("<2i
 @pytest.mark.parametrize(
     ("elements", "said"),
     [
-        ([array(b"x", (2, 3), 9, NUMBERS)], "do not fill its 2 x 3 places"),
-        ([array(b"x", (2**30, 2**30), 9, NUMBERS)], "do not fill"),
-        ([array(b"x", (-2, -2), 9, NUMBERS)], "do not fill"),
-        ([array(b"x", (2, 2), 77, NUMBERS)], "do not fill"),
+        ([array(b"x", (2, 3), 9, NUMBERS)], "do not fit its size, 2 x 3"),
+        ([array(b"x", (2**30, 2**30), 9, NUMBERS)], "do not fit"),
+        ([array(b"x", (-2, -2), 9, NUMBERS)], "do not fit"),
+        ([array(b"x", (2, 2), 77, NUMBERS)], "do not fit"),
         ([array(b"x", (2, 2), 9, NUMBERS, flags=0x0800)], "not an array of real numbers"),
         ([array(b"x", (2, 2), 9, NUMBERS)[:-8]], "longer than the rest of the file"),
         ([struct.pack("<II", 14, 2**31)], "longer than the rest of the file"),

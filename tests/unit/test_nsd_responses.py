@@ -173,7 +173,7 @@ def test_a_cache_file_of_other_settings_under_the_name_is_not_believed(official_
     )
     again = prepare(official_nsd, tmp_path, subject=2, sessions=[1, 2], zscore=False)
     assert np.array_equal(again.betas, expected.betas)
-    assert "building" in (said := capsys.readouterr().err)
+    assert "computing" in (said := capsys.readouterr().err)
     assert "subject, sessions, zscore changed since" in said
 
 
@@ -216,7 +216,7 @@ def test_a_cache_of_other_arrays_is_made_again(tmp_path, capsys, wrong):
     path = tmp_path / "cache.h5"
     store(path, ARRAYS | wrong, {"format": 1})
     np.testing.assert_array_equal(load_or_make(path, {"format": 1}, 48, lambda: ARRAYS)["betas"], ARRAYS["betas"])
-    assert f"building {path} again: it is broken" in capsys.readouterr().err
+    assert f"computing {path} again: it is damaged" in capsys.readouterr().err
     np.testing.assert_array_equal(response_cache.load(path, {"format": 1})["betas"], ARRAYS["betas"])
 
 
@@ -294,8 +294,8 @@ def test_a_damaged_cache_is_noticed_and_built_again(official_nsd, tmp_path, caps
     after = prepare(official_nsd, tmp_path)
     assert np.array_equal(before.betas, after.betas)
     said = capsys.readouterr().err
-    assert f"building {path} again: it is broken: cannot read {path}" in said
-    assert "it is made again\n" in said
+    assert f"computing {path} again: it is damaged: cannot read {path}" in said
+    assert "it is computed again\n" in said
 
 
 def test_a_failed_reading_leaves_no_cache_behind(own_nsd, tmp_path):

@@ -142,8 +142,8 @@ def test_a_label_without_a_name_is_refused_a_file_without_names_is_no_default(la
 
 def test_an_roi_file_that_is_not_there_is_said_with_those_that_are(layout, mask):
     said = (
-        r"^subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\): "
-        r"there are floc-faces, floc-places, prf-visualrois$"
+        r"^subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\); "
+        r"its ROI files are floc-faces, floc-places, prf-visualrois$"
     )
     with pytest.raises(InputError, match=said):
         region_masks(layout, 1, mask, ["prf-visualroi"])

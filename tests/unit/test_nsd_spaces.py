@@ -149,7 +149,7 @@ def _shift(image):
 
 
 def test_the_flat_layout_has_one_kind_of_betas(flat_nsd):
-    with pytest.raises(InputError, match=r"the flat layout of NSD has betas b3 at 1.8 mm alone"):
+    with pytest.raises(InputError, match=r"the flat layout of NSD has only betas b3 at 1.8 mm"):
         find_dataset(flat_nsd).reading(Reading(space="fsaverage"))
 
 

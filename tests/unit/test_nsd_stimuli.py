@@ -85,9 +85,9 @@ def test_a_file_that_is_no_whole_hdf5_gives_one_line(path, tmp_path, content):
         ("imgBrick", (5, 8, 9, 3), "uint8", r"shape \(5, 8, 9, 3\)"),
         ("imgBrick", (5, 8, 8, 4), "uint8", r"shape \(5, 8, 8, 4\)"),
         ("imgBrick", (5, 8, 8), "uint8", r"shape \(5, 8, 8\)"),
-        ("imgBrick", (0, 8, 8, 3), "uint8", "no images of up to 4096 pixels"),
-        ("imgBrick", (5, 0, 0, 3), "uint8", "no images of up to 4096 pixels"),
-        ("imgBrick", (5, 4097, 4097, 3), "uint8", "no images of up to 4096 pixels"),
+        ("imgBrick", (0, 8, 8, 3), "uint8", "instead of images of up to 4096 pixels"),
+        ("imgBrick", (5, 0, 0, 3), "uint8", "instead of images of up to 4096 pixels"),
+        ("imgBrick", (5, 4097, 4097, 3), "uint8", "instead of images of up to 4096 pixels"),
     ],
 )
 def test_another_hdf5_file_is_not_taken_for_the_images(tmp_path, name, shape, dtype, complaint):

@@ -83,7 +83,7 @@ def test_labels_of_workbench_are_regions_of_grayordinates(folder):
     atlas(folder)
     assert members(folder) == {"V1": [1, 2], "V2": [3, 5]}
     atlas(folder, n=N_VERTICES - 1)
-    with pytest.raises(InputError, match=r"atlas.dlabel.nii has 5 other grayordinates than the 6 of the responses"):
+    with pytest.raises(InputError, match=r"atlas.dlabel.nii has 5 grayordinates that are not the 6 of the responses"):
         members(folder)
 
 

@@ -79,15 +79,18 @@ def turned(path):
 
 
 REFUSED = {
-    "moving.gif": (animated, "has 2 frames: store the one that was shown"),
+    "moving.gif": (animated, "has 2 frames: store only the frame that was shown"),
     "moving.png": (animated, "has 2 frames"),
     "float.tif": (
         lambda path: Image.fromarray(DEEP[..., 0].astype(np.float32)).save(path),
-        "pixels of the kind F: store",
+        "unsupported pixels (Pillow mode F): store",
     ),
     "turned.tif": (turned, "has an orientation tag: store it upright, without the tag"),
     "glass.png": (lambda path: Image.new("RGBA", (4, 4), (1, 2, 3, 9)).save(path), "has transparent pixels: store it"),
-    "phone.heic": (lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64)), "is no picture of a known format"),
+    "phone.heic": (
+        lambda path: path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(64)),
+        "is not a picture in a known format",
+    ),
     "half.png": (
         lambda path: (
             Image.fromarray(RNG.integers(0, 256, (90, 90, 3), np.uint8)).save(path),

@@ -1,8 +1,9 @@
-"""Read many chunks of an HDF5 dataset, neighbours in the file by one request.
+"""Read many chunks of an HDF5 dataset fast, by one request for chunks that are neighbours in the file.
 
-The HDF5 library looks up and reads one chunk at a time: for NSD's betas a request of 1.5 kB for each voxel. This module
-reads the index of the chunks itself where it is a B-tree of version 1, as the library writes it by default (HDF5 File
-Format Specification, sections III.A.1 and IV.A.2.i). Of files with another index, the library reads the chunks.
+The HDF5 library looks up and reads one chunk at a time. For NSD's betas, this is a request of 1.5 kB for each voxel.
+This module therefore reads the index of the chunks itself if it is a B-tree of version 1, which the library writes by
+default (HDF5 File Format Specification, sections III.A.1 and IV.A.2.i). Files with another index are left to the
+library.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ import numpy as np
 if TYPE_CHECKING:
     import h5py
 
-LAYOUT, CONTINUATION = 8, 16  # messages of an object header
-MOST_BLOCKS = 16  # blocks of an object header
+LAYOUT, CONTINUATION = 8, 16  # types of messages in an object header
+MOST_BLOCKS = 16  # largest number of blocks of an object header
 LARGEST_BLOCK = 2**16  # bytes
-MOST_ENTRIES = 64  # of a node, unless the superblock states another number: then its version is not 0
-LARGEST_GAP, LARGEST_RUN = 2**16, 2**22  # bytes: gaps are read and dropped, runs of chunks are read at once
+MOST_ENTRIES = 64  # entries of a node if the superblock has version 0; later versions state their own number
+LARGEST_GAP, LARGEST_RUN = 2**16, 2**22  # bytes between chunks that are read and dropped; bytes read at once
 ABSENT = np.iinfo(np.uint64).max  # offset of a chunk that was never written
 
 
 def read_chunks(data: h5py.Dataset, corners: np.ndarray) -> np.ndarray:
-    """Read the chunks (k, *chunks) at `corners` (k, axes) from a dataset without filters, and no others.
+    """Read some chunks of a dataset without filters; return them as (k, *chunks).
+
+    corners  indices of the first element of each chunk, (k, n_axes)
 
     Raises ValueError for a chunk of the wrong size, OSError for one beyond the end of the file.
     """
@@ -52,7 +55,7 @@ def read_chunks(data: h5py.Dataset, corners: np.ndarray) -> np.ndarray:
 
 
 def _read_by_library(data: h5py.Dataset, corner: Sequence[int], chunk: np.ndarray) -> None:
-    """Read one chunk into `chunk`, its bytes."""
+    """Read one chunk with the HDF5 library into `chunk`, an array of its bytes."""
     try:
         _, content = data.id.read_direct_chunk(corner, out=chunk)
     except RuntimeError:  # the chunk was never written
@@ -63,13 +66,13 @@ def _read_by_library(data: h5py.Dataset, corner: Sequence[int], chunk: np.ndarra
 
 
 def _fill_values(data: h5py.Dataset, corner: Sequence[int]) -> np.ndarray:
-    """Return the bytes of a chunk that was never written."""
+    """Return the bytes of a chunk that was never written, which holds the dataset's fill value."""
     part = tuple(slice(edge, edge + step) for edge, step in zip(corner, data.chunks, strict=True))
     return data[part].reshape(-1).view(np.uint8)
 
 
 def _runs(offsets: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the places of chunks that are read at once, and their offsets, ascending."""
+    """Yield groups of chunks that are read at once: their indices in `offsets`, and their offsets, ascending."""
     order = np.argsort(offsets, kind="stable")
     order = order[: np.searchsorted(offsets[order], ABSENT)]
     if not order.size:
@@ -82,7 +85,7 @@ def _runs(offsets: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarr
 
 
 def _offsets(data: h5py.Dataset, corners: np.ndarray) -> np.ndarray | None:
-    """Return the offset (k,) of each chunk in the file, ABSENT if it was never written; None for another index."""
+    """Return the offset (k,) of each chunk in the file, ABSENT if never written; None if the index is no B-tree."""
     root = _root(data)
     if root is None:
         return None
@@ -101,9 +104,10 @@ def _offsets(data: h5py.Dataset, corners: np.ndarray) -> np.ndarray | None:
 
 
 def _leaves(data: h5py.Dataset, root: int, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Go down from the root to the leaves that may hold the `wanted` chunks; return the numbers of chunks, and entries.
+    """Return the chunk numbers, ascending, and the entries of all leaves that may hold the wanted chunks.
 
-    wanted  numbers of chunks, ascending
+    root    address of the B-tree's root, where the search begins
+    wanted  numbers of the wanted chunks, ascending
     """
     nodes, above = np.array([root], dtype=np.uint64), None
     while True:
@@ -113,14 +117,14 @@ def _leaves(data: h5py.Dataset, root: int, wanted: np.ndarray) -> tuple[np.ndarr
             raise ValueError(f"the index of the chunks of {data.name} is out of order")
         if level == 0:
             return numbers, entries
-        first = np.searchsorted(wanted, numbers)  # an entry leads to the chunks from its own to the next entry's
+        first = np.searchsorted(wanted, numbers)  # an entry covers the chunks from its number up to the next entry's
         nodes, above = entries["child"][first < np.append(first[1:], wanted.size)], level
         if not nodes.size:
             return numbers[:0], entries[:0]
 
 
 def _numbers(data: h5py.Dataset, corners: np.ndarray) -> np.ndarray:
-    """Return the number of each chunk in the order of the index, in which the last axis goes on first."""
+    """Return the number (k,) of each chunk, counted along the last axis first, which is the order of the index."""
     if (corners >= np.array(data.shape, dtype=corners.dtype)).any():
         raise ValueError(f"the index of the chunks of {data.name} leads out of it")
     in_chunks = corners.astype(np.int64) // data.chunks
@@ -129,9 +133,10 @@ def _numbers(data: h5py.Dataset, corners: np.ndarray) -> np.ndarray:
 
 
 def _entries(data: h5py.Dataset, nodes: np.ndarray, above: int | None) -> tuple[np.ndarray, int]:
-    """Return all entries of the nodes at these addresses, which are of one level, and the level; leaves are of level 0.
+    """Read the nodes at these addresses; return all of their entries, and the level of the nodes (0 for leaves).
 
-    above  level of the nodes that refer to them
+    nodes  addresses of nodes of one level
+    above  level of their parents; None for the root
     """
     entry = [("size", "<u4"), ("filters", "<u4"), ("corner", "<u8", data.ndim + 1), ("child", "<u8")]
     head = [("signature", "S4"), ("type", "u1"), ("level", "u1"), ("n", "<u2"), ("siblings", "<u8", 2)]
@@ -150,22 +155,22 @@ def _entries(data: h5py.Dataset, nodes: np.ndarray, above: int | None) -> tuple[
 
 
 def _root(data: h5py.Dataset) -> int | None:
-    """Return the address of the B-tree, from the dataset's object header; None for another index.
+    """Return the address of the B-tree, from the dataset's object header; None if the index is no B-tree.
 
-    It is ABSENT before the first chunk is written.
+    The address is ABSENT before the first chunk is written.
     """
-    if data.file.driver != "sec2":  # another one has no file descriptor
+    if data.file.driver != "sec2":  # other drivers give no file descriptor
         return None
     file = data.file.id.get_vfd_handle()
     superblock = os.pread(file, 15, 0)
     if superblock[:9] != b"\x89HDF\r\n\x1a\n\0" or superblock[13:] != b"\x08\x08":  # sizes of offsets and lengths
         return None
-    address = data.file.id.links.get_info(data.name.encode()).u  # information on the object would walk the whole index
+    address = data.file.id.links.get_info(data.name.encode()).u  # h5py.h5o.get_info would read the whole index
     version, _, _, _, n_bytes = struct.unpack("<BBHII", os.pread(file, 12, address))
     if version != 1:
         return None
     blocks = [(address + 16, n_bytes)]
-    for start, n_bytes in blocks:  # continuations are appended
+    for start, n_bytes in blocks:  # the loop appends the continuation blocks that it finds
         if n_bytes > LARGEST_BLOCK or len(blocks) > MOST_BLOCKS:
             return None
         block, place = os.pread(file, n_bytes, start), 0

@@ -19,7 +19,7 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.files import reading
 
-MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel, or 16 that Pillow cuts to 8
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits per channel after Pillow
 GREY_16 = {"I;16", "I;16B", "I;16L"}
 MOST_PIXELS = 2**26
 ORIENTATION = 0x0112  # tag of EXIF and TIFF; 1 for upright
@@ -27,14 +27,14 @@ _folders_told: set[Path] = set()  # folders whose orientation tags were already 
 
 
 class NamedImages(ABC):
-    """Images by name, each recognised by a digest of its pixels; they are decoded when they are requested."""
+    """Images by name, each identified by a digest of its pixels; an image is decoded when it is requested."""
 
     def __init__(self) -> None:
-        self._digests: dict[ImageId, str] = {}  # of the images that were decoded
+        self._digests: dict[ImageId, str] = {}  # digests of the images decoded so far
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return no settings: every image has its own digest, so that images can be added."""
+        """Return no settings: each image has its own digest instead, so that images can be added later."""
         return {}
 
     @abstractmethod
@@ -61,7 +61,7 @@ class NamedImages(ABC):
         return {}
 
     def digests(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[str]:
-        """Return a digest of each image's pixels; images are decoded again unless they were before."""
+        """Return a digest of each image's pixels; images without a known digest are decoded."""
         for name in image_ids:
             if name not in self._digests:
                 self.images([name])
@@ -107,7 +107,7 @@ class ImageFiles(NamedImages):
         return {name: _size(self._paths[name]) for name in image_ids}
 
     def refused(self) -> list[str]:
-        """Return why pictures are not read, by their headers alone; pictures that may be transparent are decoded."""
+        """Return a reason for each picture that cannot be read; only those that may be transparent are decoded."""
         reasons = []
         for path in self._paths.values():
             try:
@@ -120,7 +120,7 @@ class ImageFiles(NamedImages):
         return reasons
 
     def equal_files(self) -> list[tuple[ImageId, ImageId]]:
-        """Return the names of two images for each file that has the bytes of another."""
+        """Return pairs of image names whose files have the same bytes."""
         sizes = {name: path.stat().st_size for name, path in self._paths.items() if path.is_file()}
         n_of_size, first = Counter(sizes.values()), dict[bytes, ImageId]()
         equal = []
@@ -134,7 +134,7 @@ class ImageFiles(NamedImages):
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read a picture file as RGB; raise InputError for what `decode_image` does not read."""
+    """Read a picture file as RGB; raise InputError for a picture that `decode_image` refuses."""
     with reading(path), path.open("rb") as file:
         return decode_image(file, str(path))
 
@@ -145,15 +145,16 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def decode_image(file: IO[bytes], name: str, background: tuple[int, int, int] | None = None) -> Image.Image:
-    """Decode a picture as RGB with 8 bits a channel, as stored: colour profiles are not applied.
+    """Decode a picture as RGB with 8 bits per channel, without applying its colour profile.
 
-    Of 16 bits a channel, those of colours are cut to the upper 8 by Pillow; grey is rounded.
+    Of 16-bit colours, Pillow keeps the upper 8 bits. 16-bit grey is rounded to 8 bits.
 
-    name        for messages
-    background  colour of the screen behind transparent pixels, if it is known
+    name        name of the picture in messages
+    background  colour of the screen behind transparent pixels; None if it is unknown
 
-    Raises InputError for a huge picture, an animation, other kinds of pixels, a TIFF that Pillow would turn, and
-    transparent pixels without a background; Pillow's errors for a damaged one.
+    Raises InputError for a picture of more than MOST_PIXELS, an animation, an unsupported kind of pixels, a TIFF with
+    an orientation tag (Pillow would rotate it), and transparent pixels without `background`. Raises Pillow's errors for
+    a damaged picture.
     """
     with _opened(file, name) as image:
         see_through = _may_be_transparent(image)
@@ -172,13 +173,13 @@ def _opened(file: IO[bytes], name: str) -> Image.Image:
     try:
         image = Image.open(file)
     except UnidentifiedImageError:
-        raise InputError(f"{name} is no picture of a known format: store it as PNG or JPEG") from None
+        raise InputError(f"{name} is not a picture in a known format: store it as PNG or JPEG") from None
     if image.width * image.height > MOST_PIXELS:
-        raise InputError(f"{name} has {image.width} x {image.height} pixels: store it as it was shown")
-    if (n_frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # cameras add a small copy
-        raise InputError(f"{name} has {n_frames} frames: store the one that was shown")
+        raise InputError(f"{name} has {image.width} x {image.height} pixels: store it in the size that was shown")
+    if (n_frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # MPO: a photo and a small copy
+        raise InputError(f"{name} has {n_frames} frames: store only the frame that was shown")
     if image.mode not in (MODES if _may_be_transparent(image) else MODES | GREY_16):
-        raise InputError(f"{name} has pixels of the kind {image.mode}: store it with 8 bits a channel")
+        raise InputError(f"{name} has unsupported pixels (Pillow mode {image.mode}): store it with 8 bits per channel")
     _check_orientation(image, name)
     return image
 
@@ -188,7 +189,7 @@ def _may_be_transparent(image: Image.Image) -> bool:
 
 
 def _check_orientation(image: Image.Image, name: str) -> None:
-    """Say that a camera's orientation tag is not applied; raise InputError for a TIFF, where Pillow applies it."""
+    """Warn that a camera's orientation tag is not applied; raise InputError for a TIFF, because Pillow applies it."""
     tagged = "exif" in image.info or image.format == "TIFF"
     if not tagged or image.getexif().get(ORIENTATION, 1) in (0, 1):
         return
@@ -197,6 +198,6 @@ def _check_orientation(image: Image.Image, name: str) -> None:
     if (folder := Path(name).parent) not in _folders_told:
         _folders_told.add(folder)
         log.warning(
-            f"pictures in {folder} have a camera's orientation tag (first: {Path(name).name}): they are read as "
-            "stored, as PsychoPy and MATLAB's imread show them, not turned as in a viewer"
+            f"pictures in {folder} have a camera's orientation tag (first: {Path(name).name}). They are read as "
+            "stored, as PsychoPy and MATLAB's imread do; picture viewers rotate them by the tag"
         )

@@ -65,7 +65,7 @@ def _check_base(path: Path, listed: np.ndarray, seen: np.ndarray) -> None:
         raise InputError(f"{path} lists image 0, but ids count from 1")
 
 
-@cache  # once for each file, however often the split is made
+@cache  # reports each file once, even if the split is made again
 def _tell_unseen(path: Path, flag: str, how_many: str, unseen: str, named: bool) -> None:
     tell = log.warning if named else log.info  # other subjects' images may be among shared ones, names may be wrong
     tell(f"{flag} {path}: {how_many}, which are taken{unseen}")

@@ -30,6 +30,6 @@ def open_mgh(path: Path) -> Iterator[ArrayProxy]:
 
 
 def read_mgh(path: Path) -> np.ndarray:
-    """Read all values of a file, flat: one for each vertex."""
+    """Read all values of a file as one array (n_vertices,)."""
     with open_mgh(path) as numbers:
         return np.asarray(numbers).reshape(-1)

@@ -20,10 +20,10 @@ def open_npy(
     """Return a memory map of an array of numbers; raise InputError for other files.
 
     n_axes   the number of axes it must have, or several possible ones
-    pickled  function that says how to convert an array of Python objects
+    pickled  function that returns the advice for a file with Python objects
     """
     if not path.is_file():
-        raise InputError(f"{path} is not there")
+        raise InputError(f"{path} does not exist")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
@@ -31,7 +31,7 @@ def open_npy(
     except Exception as error:  # a damaged header raises many kinds
         raise InputError(f"cannot read {path} ({error}): fetch or make it again") from None
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of arrays: store one of them with numpy.save")
+        raise InputError(f"{path} is an archive of arrays: save one of its arrays with numpy.save")
     possible = n_axes if isinstance(n_axes, tuple) else (n_axes,)
     if array.dtype.kind not in "biuf" or array.ndim not in possible:
         axes = " or ".join(map(str, possible))

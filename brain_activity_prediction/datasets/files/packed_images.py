@@ -19,7 +19,7 @@ from brain_activity_prediction.storage.hdf5_file import dataset_of_files, open_h
 
 
 class PackedImages(NamedImages):
-    """Picture files in a dataset `images` (n,) of an HDF5 file, by the names in a column of a table with n rows.
+    """Picture files in the dataset `images` (n,) of an HDF5 file; a column of a table with n rows holds their names.
 
     background  colour of the screen behind transparent pixels
     """
@@ -34,7 +34,7 @@ class PackedImages(NamedImages):
         try:
             self._images = dataset_of_files(self._opened.__enter__(), "images")
             if len(self._images) != len(self._rows):
-                raise ValueError(f"it has {len(self._images):,} images, {self._table} {len(self._rows):,} names")
+                raise ValueError(f"it has {len(self._images):,} images, but {self._table} names {len(self._rows):,}")
         except BaseException as error:
             self._opened.__exit__(type(error), error, error.__traceback__)
             raise

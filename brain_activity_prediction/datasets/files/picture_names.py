@@ -13,12 +13,13 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """Return the file of each image name, which may lack its ending; names without a file get the expected path.
+    """Return `{image name: path of its file}`; a name without a file gets the expected path.
 
-    A name may be spelt as another system does: with backslashes, or with accents as characters of their own.
+    A name may lack the file's ending. It may be spelt as on another system: with backslashes, or with accents as
+    separate characters.
 
-    Raises InputError for a name that leads out of the folder, if several files fit a name without ending, and if two
-    names fit one file: it would be two images, one of them perhaps for training and the other for testing.
+    Raises InputError for a name that leads out of the folder, for a name without ending that several files fit, and for
+    two names of one file, because the file would count as two images, perhaps one for training and one for testing.
     """
     paths: dict[str, Path] = {}
     name_of: dict[Path, str] = {}
@@ -26,17 +27,17 @@ def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     for name in names:
         parts = name.replace("\\", "/").split("/")
         if not name or Path(name).is_absolute() or ".." in parts:
-            raise InputError(f"{name!r} is no name of a file in {folder}: give its path within this folder")
+            raise InputError(f"{name!r} is not the name of a file in {folder}: give its path within this folder")
         path = next((one for spelt in _spellings(name) if (one := folder / spelt).is_file()), folder / name)
         if path.suffix.lower() not in ENDINGS:
             if path.parent not in listed:
                 listed[path.parent] = _pictures(path.parent)
             fitting = listed[path.parent].get(path.name, [])
             if len(fitting) > 1:
-                raise InputError(f"{folder} has {fitting[0].name} and {fitting[1].name}: name one of them")
+                raise InputError(f"{folder} has {fitting[0].name} and {fitting[1].name}: give the name with its ending")
             path = fitting[0] if fitting else path
         if name_of.setdefault(path, name) != name:
-            raise InputError(f"{name_of[path]!r} and {name!r} are names of one file, {path}: give it one name")
+            raise InputError(f"{name_of[path]!r} and {name!r} both name the file {path}: use one name for it")
         paths[name] = path
     return paths
 
@@ -51,14 +52,14 @@ def _pictures(folder: Path) -> Mapping[str, list[Path]]:
 
 
 def near_picture(folder: Path, expected: Path) -> str:
-    """Return ` (did you mean NAME?)` for a picture of a similar name in any subfolder, or else as `near_path` does."""
+    """Return ` (did you mean NAME?)` for a picture with a similar name in any subfolder, or what `near_path` finds."""
     pictures = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS]
     near = sorted(one.relative_to(folder).as_posix() for one in pictures if _plain(one.name) == _plain(expected.name))
     return f" (did you mean {near[0]}?)" if near else near_path(expected)
 
 
 def _plain(name: str) -> str:
-    """Return the name of a picture in lower case, without its ending, leading zeros, and the .0 of a number."""
+    """Return a picture's name in lower case, without its ending, leading zeros, and a last .0 (of a float)."""
     name = name.lower()
     return next((name.removesuffix(one) for one in ENDINGS if name.endswith(one)), name).lstrip("0").removesuffix(".0")
 

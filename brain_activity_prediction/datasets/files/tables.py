@@ -27,11 +27,11 @@ def one_of(folder: Path, names: Sequence[str]) -> Path | None:
 
 
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Read a table; return the names of its columns from its header, and the line and cells of each row.
+    """Read a table; return the names of its columns from its header, and the line number and cells of each row.
 
-    Cells are separated by tabs in .tsv files, otherwise by commas, or by semicolons or tabs if the header has no comma:
-    programs write them where a comma is the decimal sign. White space in names of columns is one space. Empty rows are
-    left out, but not those of an empty cell in quotes, which is a value of a table of one column.
+    Cells are separated by tabs in .tsv files and by commas in others. If the header has no comma, semicolons or tabs
+    separate them, as programs write where the comma is the decimal sign. Runs of white space in column names become one
+    space. Empty rows are left out. A row of one empty cell in quotes is kept: it is a value in a table of one column.
     """
     with reading(path):
         content = read_bytes(path, LARGEST_BYTES)
@@ -47,7 +47,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
-    """Read a table as `read_table` does; raise InputError if it lacks one of `columns`, or a row has other cells."""
+    """Read a table as `read_table` does; raise InputError if a column is missing or a row has a wrong length."""
     header, rows = read_table(path)
     with reading(path):
         for name in columns:
@@ -55,14 +55,14 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
                 raise ValueError(f"it has no column {name}{did_you_mean(name, header)}")
         for line, row in rows:
             if len(row) != len(header):
-                raise ValueError(f"line {line} has {len(row)} cells, the header {len(header)}")
+                raise ValueError(f"line {line} has {len(row)} cells, but the header has {len(header)}")
     return [dict(zip(header, row, strict=True)) for _, row in rows]
 
 
 def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV table of numbers that is too large for `read_rows`; raise InputError as it does.
+    """Read a CSV table of numbers, faster than `read_rows`; raise InputError for the same faults.
 
-    Numbers of columns with gaps are floats, NaN in the gaps.
+    A column with empty cells is read as floats, NaN in the empty cells.
     """
     import pandas as pd
 

@@ -16,7 +16,7 @@ from brain_activity_prediction.datasets.nsd.layout import VERSIONS, VOLUMES, Lay
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.runtime.errors import InputError
 
-LARGEST_RATIO = 10  # ncsnr of a noise ceiling of 99 % of a single trial
+LARGEST_RATIO = 10  # an ncsnr of 10 means that the noise ceiling of a single trial is 99 %
 
 
 class NSD(Layout, Dataset[int, U], Generic[U]):
@@ -41,7 +41,7 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
             return self
         space, betas = chosen.space or self.space, chosen.betas or "b3"
         if self.layout == "flat" and (space, betas) != (VOLUMES[0], "b3"):
-            raise InputError("the flat layout of NSD has betas b3 at 1.8 mm alone: use NSD's own folders")
+            raise InputError("the flat layout of NSD has only betas b3 at 1.8 mm: use the official layout for others")
         return NSD.kind_of_space[space](self.layout, self.base_dir, space, VERSIONS[betas], chosen.mask or self.mask)
 
     def reads(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
 
     @property
     def variant(self) -> str:
-        """Return a part of file names that tells choices of betas, space and mask apart; empty for the default."""
+        """Return a part of file names that identifies betas, space and mask; empty for the default."""
         chosen = (self.space, self.version, self.mask)
         if chosen == (Layout.space, Layout.version, Layout.mask):
             return ""
@@ -79,7 +79,7 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
         return self._design.image_ids(subject)
 
     def image_ids_of_any(self, subjects: Iterable[int]) -> np.ndarray:
-        """Return all images planned for the subjects, so that hidden states do not depend on the sessions here."""
+        """Return all images planned for the subjects, so that hidden states do not depend on existing sessions."""
         return self._design.image_ids_of_any(subjects)
 
     def open_images(self) -> Stimuli:

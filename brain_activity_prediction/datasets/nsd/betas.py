@@ -16,7 +16,7 @@ from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read
 from brain_activity_prediction.storage.nifti import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
-LARGEST_PERCENT = 30  # signal change beyond that of most voxels in a trial
+LARGEST_PERCENT = 30  # signal change above that of most voxels in any trial
 SLAB_BYTES = 64 * 2**20  # memory for reading a session, in addition to the result
 
 
@@ -25,11 +25,11 @@ def read_session(path: Path, mask: np.ndarray, n_trials: int, grid: Grid | None 
 
     Returns an array (n_trials, n_voxels), float32, with columns ordered as `volume[mask]`. Accepts .nii.gz, volumes
     (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are divided by 300; floats, and
-    integers that the NIfTI header scales, are already percent signal change. The mask is on `grid`. NIfTI volumes in
-    another orientation are brought to this grid. Without a grid, and for HDF5, which states no affine, only the shapes
-    are compared. Memory holds the result and a slab of SLAB_BYTES, never the whole session.
+    integers that the NIfTI header scales, are already percent signal change. The mask is on `grid`, to which NIfTI
+    volumes in another orientation are converted. Without a grid, only the shapes are compared. This also holds for
+    HDF5, which stores no affine. Memory holds the result and a slab of SLAB_BYTES, never the whole session.
 
-    Raises InputError for a broken file, another grid than the mask's, or another number of trials.
+    Raises InputError for a broken file, a grid that is not the mask's, or a wrong number of trials.
     """
     betas = np.empty((n_trials, np.count_nonzero(mask)), dtype=np.float32)
     if path.suffix == ".hdf5":
@@ -94,7 +94,7 @@ def _fill_from_chunks(betas: np.ndarray, volumes: h5py.Dataset, mask: np.ndarray
 
 
 def _slabs(volumes: h5py.Dataset) -> Iterator[tuple[slice, slice]]:
-    """Yield slices of trials and of Z planes that tile the dataset, cut along the axis where chunks are thinner."""
+    """Yield slices of trials and slices of Z planes that together cover the dataset in slabs of SLAB_BYTES."""
     n_trials, n_planes = volumes.shape[:2]
     bytes_per_plane = volumes.dtype.itemsize * volumes.shape[2] * volumes.shape[3]
     trials = SLAB_BYTES // (n_planes * bytes_per_plane)

@@ -44,7 +44,7 @@ class Design:
         return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
 
     def trial_ids(self, subject: int, sessions: Sequence[int]) -> np.ndarray:
-        """Return the NSD ids of every trial of the sessions, in the order given, (n_trials,)."""
+        """Return the NSD image ids (n_trials,) of all trials, session by session in the given order."""
         unplanned = [session for session in sessions if not 1 <= session <= self.n_sessions]
         if unplanned:
             raise InputError(f"session {unplanned[0]} is not among the {self.n_sessions} sessions of {self.path}")
@@ -54,7 +54,7 @@ class Design:
 
 
 def stimulus_rows(ids: npt.ArrayLike) -> np.ndarray:
-    """Return the rows of the stimulus file (from 0) of the images with these NSD ids (from 1)."""
+    """Convert NSD ids, which count from 1, to rows of the stimulus file, which count from 0."""
     return np.asarray(ids, dtype=int) - 1
 
 
@@ -92,7 +92,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def whole_numbers(path: Path, variables: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    """Return a variable as integers from 1, with two axes or more; raise InputError for other values."""
+    """Return a variable as integers with two axes or more; raise InputError unless they are whole numbers from 1."""
     values = np.atleast_2d(variables[name])
     counts = values.dtype.kind in "iuf" and ((values >= 1) & (values <= LARGEST_COUNT)).all()
     if not counts or (values % 1).any():

@@ -1,4 +1,4 @@
-"""Name the labels in ROI files: by a subject's own label tables, or else by NSD's list of names."""
+"""Look up the region names of the labels in ROI files: in a subject's label tables, or else in NSD's list."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_label_table(table: Path) -> dict[int, str]:
             continue
         number, name = _parsed(table, line)
         if names.setdefault(number, name) != name:
-            raise InputError(f"{table} calls label {number} both {names[number]!r} and {name!r}: leave one of them out")
+            raise InputError(f"{table} calls label {number} both {names[number]!r} and {name!r}: delete one of them")
     return names
 
 
@@ -62,4 +62,4 @@ def _parsed(table: Path, line: str) -> tuple[int, str]:
     name, colour = row[2], row["colour"] or ""
     if any(int(value) > LARGEST_COLOUR for value in colour.split()):
         name += colour
-    return int(row[1]), one_line(name)  # names are printed, and terminals obey control characters
+    return int(row[1]), one_line(name)  # a terminal would obey control characters in a printed name

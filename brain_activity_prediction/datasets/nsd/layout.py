@@ -64,7 +64,7 @@ PATHS = {
 }
 SESSION_NUMBERS = range(1, 100)  # file names have two digits; NSD has at most 40 sessions
 HEMISPHERES = ("lh.", "rh.")
-FAMILIES = "families"  # stands for the unions of regions of `roi_families`, in place of an ROI file
+FAMILIES = "families"  # value of --roi that selects the unions of regions in `roi_families`; no ROI file
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,10 @@ class Layout:
         unions = (FAMILIES, *(side + FAMILIES for side in HEMISPHERES))
         if name not in {*known, *self.roi_files(subject), "nsdgeneral", *unions}:
             meant, there = did_you_mean(name, [*known, FAMILIES]), ", ".join(known) or "none"
-            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}; its ROI files are {there}")
 
     def lone_half(self, subject: int, name: str) -> str | None:
-        """Return the only file, such as lh.floc-faces, of an ROI that exists for one hemisphere; otherwise None."""
+        """Return the file name, such as lh.floc-faces, of an ROI that only one hemisphere has; otherwise None."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES if side + name in there]
         return halves[0] if name not in there and len(halves) == 1 else None

@@ -28,7 +28,7 @@ COMPLEX = 0x0800
 def read_arrays(path: Path, names: Container[str]) -> dict[str, np.ndarray]:
     """Read `{name: array}` for the given names that the file contains, in MATLAB's shape and the dtype on disk.
 
-    Raises ValueError, in a few words, for other or truncated files, and for a name whose array is not numeric.
+    Raises ValueError for a file in another format, a truncated file, and a name whose array is not numeric.
     """
     data = read_bytes(path, LARGEST_BYTES)
     order = {b"IM": "<", b"MI": ">"}.get(data[HEADER_BYTES - 2 : HEADER_BYTES])
@@ -94,5 +94,5 @@ def _numbers(content: bytes, position: int, order: str, name: str, flags: int, s
     kind, numbers, _ = _element(content, position, order)
     dtype = np.dtype(order + NUMBERS[kind]) if kind in NUMBERS else None
     if dtype is None or min(shape) < 0 or math.prod(shape) * dtype.itemsize != len(numbers):
-        raise ValueError(f"the numbers of {name} do not fill its {' x '.join(map(str, shape))} places")
+        raise ValueError(f"the data of {name} do not fit its size, {' x '.join(map(str, shape))}")
     return np.frombuffer(numbers, dtype).astype(dtype.newbyteorder("=")).reshape(shape, order="F")

@@ -1,4 +1,4 @@
-"""The Natural Scenes Dataset behind the interface of all datasets."""
+"""Read the Natural Scenes Dataset through the interface of all datasets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NSDVolumes(NSD[Voxels], spaces=VOLUMES):
         return [self.design(), *self.mask_files(subject), *betas, *filter(None, valid)]
 
     def mask_files(self, subject: int) -> list[Path]:
-        """Return the files that the mask of fitted voxels is made from."""
+        """Return the files from which the mask of fitted voxels is made."""
         files = []
         for name in self.mask:
             if name.endswith(NIFTI):
@@ -68,6 +68,6 @@ class NSDVolumes(NSD[Voxels], spaces=VOLUMES):
 
 
 def find_nsd(base_dir: Path | str) -> NSDVolumes:
-    """Find NSD under `base_dir`; raise InputError unless exactly one of its two layouts is there."""
+    """Find NSD under `base_dir`; raise InputError unless exactly one of its two layouts is found."""
     found = find_layout(base_dir)
     return NSDVolumes(found.layout, found.base_dir)

@@ -23,7 +23,7 @@ from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid
 from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
 
 CORTEX = "cortex"  # value of --mask
-ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
+ALL_FITTED = "nsdgeneral"  # name of the region of all fitted voxels
 MOST_SHOWN = 12  # largest number of regions of an ROI file; a file with more is an atlas, which figures omit by default
 LARGEST_LABEL = 10**6
 ROUNDING = 1e-3  # largest distance of a label from a whole number
@@ -51,7 +51,8 @@ def read_mask(layout: Layout, subject: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mask of the fitted voxels and its affine; by default, those where nsdgeneral is 1.
 
     The mask is (X, Y, Z) bool. The affine (4, 4) maps voxel indices to millimetres. Both are on the `subject_grid`.
-    Other masks are the union of ROI files, `cortex` (where nsdgeneral is not -1), or a NIfTI file, above 0.
+    With `--mask`, the fitted voxels are the union of ROI files, `cortex` (where nsdgeneral is not -1), or the voxels
+    above 0 of a NIfTI file.
     """
     grid = subject_grid(layout, subject)
     mask = np.zeros(grid.shape, dtype=bool)
@@ -188,9 +189,9 @@ def _repeated_names(layout: Layout, subject: int) -> set[str]:
 
 
 def read_regions(layout: Layout, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Return the regions of a subject's fitted voxels as `region_masks` does, and families; betas are not read.
+    """Return the regions of a subject's fitted voxels as `region_masks` does, without reading betas.
 
-    If `names` has "families", "lh.families" or "rh.families", the unions of `roi_families` are included, of both
+    If `names` has "families", "lh.families" or "rh.families", the result also has the unions of `roi_families`, of both
     hemispheres or of one.
     """
     mask, wanted = read_mask(layout, subject)[0], dict.fromkeys(names or ())
@@ -206,7 +207,7 @@ def read_regions(layout: Layout, subject: int, names: Sequence[str] | None = Non
 
 
 def _families(layout: Layout, subject: int, mask: np.ndarray, side: str) -> dict[str, np.ndarray]:
-    """Return the unions of regions that have a fitted voxel; `side` is a hemisphere, or empty for both."""
+    """Return the families that have a fitted voxel, by name; `side` is "lh.", "rh.", or empty for both."""
     files = [side + name for name in layout.roi_names(subject)]
     there = [name for name in files if name in layout.roi_files(subject)] if side else None
     own, known = region_masks(layout, subject, mask, there), _known_regions(layout, subject)
@@ -229,7 +230,7 @@ def _known_regions(layout: Layout, subject: int) -> dict[str, tuple[str, str]]:
 
 
 def of_atlases(regions: Iterable[str]) -> set[str]:
-    """Return the regions of atlases, such as HCP_MMP1:V1: of ROI files with more than MOST_SHOWN regions."""
+    """Return the regions, such as HCP_MMP1:V1, of atlases: ROI files with more than MOST_SHOWN regions."""
     file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
     sizes = Counter(file_of.values())
     return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}

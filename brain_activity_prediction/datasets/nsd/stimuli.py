@@ -78,7 +78,7 @@ class Stimuli:
         if outside.size:
             raise InputError(
                 f"{self.path} lacks {outside.size:,} of {count(ids.size, 'image')} (first: image {outside[0]}): "
-                f"it holds images 1 to {self.n_images}, NSD's own nsd_stimuli.hdf5 all {N_IMAGES:,}"
+                f"it holds images 1 to {self.n_images}; NSD's own nsd_stimuli.hdf5 holds all {N_IMAGES:,}"
             )
 
     def images(self, ids: npt.ArrayLike) -> list[Image.Image]:
@@ -96,5 +96,5 @@ def _problem(brick: h5py.Dataset) -> str | None:
     if brick.ndim != 4 or brick.shape[1] != brick.shape[2] or brick.shape[3] != 3:
         return f"imgBrick has shape {brick.shape} instead of (images, size, size, 3)"
     if not len(brick) or not 0 < brick.shape[1] <= LARGEST_SIZE:
-        return f"imgBrick has shape {brick.shape}, no images of up to {LARGEST_SIZE} pixels"
+        return f"imgBrick has shape {brick.shape} instead of images of up to {LARGEST_SIZE} pixels"
     return None

@@ -1,4 +1,4 @@
-"""NSD's responses on cortical surfaces: fsaverage, or the subject's own."""
+"""Read NSD's responses on cortical surfaces: on fsaverage or on the subject's own surface."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ CACHE_BYTES = 2**23  # a slab that stays in the processor's cache
 class NSDSurface(NSD[Vertices], spaces=SURFACES):
     """NSD on a surface; units are the vertices of the masks, the left hemisphere first.
 
-    Labels are `lh.NAME.mgz` and `rh.NAME.mgz`. Betas on fsaverage are floats in percent signal change, those on the
-    subject's own surface integers, 300 times percent.
+    Labels are read from `lh.NAME.mgz` and `rh.NAME.mgz`. Betas on fsaverage are floats in percent signal change. Betas
+    on the subject's own surface are integers: percent signal change times 300.
     """
 
     @property
@@ -37,7 +37,7 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
         return f"NSD on {self.space}"
 
     def betas_of(self, subject: int, session: int) -> dict[str, Path]:
-        """Return the betas of both hemispheres."""
+        """Return the files of betas of both hemispheres, by side ("lh", "rh")."""
         return {side: self.existing("surface betas", subject=subject, session=session, side=side) for side in SIDES}
 
     def _sessions_if_any(self, subject: int) -> list[int]:
@@ -149,7 +149,7 @@ def _fill(responses: np.ndarray, path: Path, mask: np.ndarray) -> None:
         _check(path, (numbers.shape[0], numbers.shape[-1] if len(numbers.shape) == 4 else 1), mask, n_trials)
         step, places = max(1, CACHE_BYTES // (4 * mask.size)), np.flatnonzero(mask)
         for start in range(0, n_trials, step):
-            # The file has all vertices of a trial in a row: in its own order nothing is copied but the mask's vertices.
+            # The file stores all vertices of a trial in a row. Reshaping in this order copies only the mask's vertices.
             part = np.asarray(numbers[..., start : start + step]).reshape((mask.size, -1), order="F")
             responses[start : start + step] = np.take(part.T, places, axis=1)
 

@@ -1,4 +1,4 @@
-"""NSD-synthetic: encoding models are trained on NSD's core and tested on the session of 284 synthetic images.
+"""NSD-synthetic: encoding models are trained on NSD's own sessions (the core) and tested on 284 synthetic images.
 
 nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat           masterordering: 744 trials, ids from 1
 nsddata/experiments/nsdsynthetic/nsdsyntheticimageinformation.csv     class and subclass of each image
@@ -6,7 +6,7 @@ nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_stimuli.hdf5        images 1 t
 nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_colorstimuli_subj01.hdf5   images 221 to 284 of one subject
 nsddata_betas/ppdata/subj01/func1pt8mm/nsdsyntheticbetas_fithrf_GLMdenoise_RR/betas_nsdsynthetic.hdf5
 
-Training images are those of NSD's own split, so that the model is the one that NSD's test images score.
+The training images are those of NSD's own split. The encoding model is therefore the same as for NSD's test images.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from brain_activity_prediction.datasets.nsd_synthetic.images import CORRECTED, S
 from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.runtime.errors import InputError
 
-PREFIX = "nsdsynthetic"  # of folders of betas
+PREFIX = "nsdsynthetic"  # first part of the names of folders with betas
 
 
 class SyntheticSession(NSD):
-    """The files of the synthetic session, as session 1 of an NSD of its own."""
+    """The files of the synthetic session, read as session 1 of a separate NSD dataset."""
 
     def expected(
         self,
@@ -68,10 +68,10 @@ class SyntheticSurface(SyntheticSession, NSDSurface):
 
 
 class NSDSynthetic(Dataset[int, Units]):
-    """NSD's core and NSD-synthetic; the synthetic session is the one after the last of the core.
+    """NSD's core and NSD-synthetic; the synthetic session is numbered after the last session of the core.
 
-    Noise ceilings come from the repeats of the synthetic images alone, because their responses vary more or less than
-    those to photographs.
+    Noise ceilings are computed from the repeats of the synthetic images alone, because the variance of responses to
+    them is not that of responses to photographs.
     """
 
     name = "nsd_synthetic"
@@ -85,7 +85,7 @@ class NSDSynthetic(Dataset[int, Units]):
     def __init__(self, core: NSD, light: str | None = None):
         self.base_dir, self.core, self.light = core.base_dir, core, light or CORRECTED
         if core.layout != "official":
-            raise InputError(f"{self.title} is read from NSD's own folders, not from the {core.layout} layout")
+            raise InputError(f"{self.title} needs the official layout of NSD, but this is the {core.layout} layout")
         kind = SyntheticVolumes if isinstance(core, NSDVolumes) else SyntheticSurface
         self.synthetic = kind(core.layout, core.base_dir, core.space, f"{PREFIX}{core.version}", core.mask)
 
@@ -133,7 +133,7 @@ class NSDSynthetic(Dataset[int, Units]):
         return np.concatenate([self.core.image_ids(subject), image_ids(subject)])
 
     def image_ids_of_any(self, subjects: Iterable[int]) -> np.ndarray:
-        """Return the images of NSD that hidden states are extracted for, and the synthetic images."""
+        """Return the ids of NSD's images planned for the subjects, and of their synthetic images."""
         subjects = list(subjects)
         own = [image_ids(subject) for subject in subjects]
         return np.unique(np.concatenate([self.core.image_ids_of_any(subjects), *own]))
@@ -172,7 +172,7 @@ class NSDSynthetic(Dataset[int, Units]):
         return image_ids(subject)
 
     def excluded_images(self, subject: int) -> np.ndarray:
-        """Return NSD's test images, so that the model is the one that they score."""
+        """Return NSD's test images, which are not trained on either, so that the model is the same as NSD's."""
         return self.core.test_images(subject)
 
     def image_classes(self, subject: int) -> dict[str, Mapping[str, np.ndarray]]:
@@ -184,11 +184,11 @@ class NSDSynthetic(Dataset[int, Units]):
         }
 
     def _part(self, subject: int, session: int) -> NSD:
-        """Return the dataset of a session: the core, or the synthetic session."""
+        """Return the dataset that holds a session: the core or the synthetic one."""
         return self.synthetic if session == self.session_of(subject) else self.core
 
     def _own(self, subject: int, session: int) -> int:
-        """Return a session's number in the dataset that `_part` returns."""
+        """Return the number that a session has in the dataset that `_part` returns."""
         return 1 if session == self.session_of(subject) else session
 
 

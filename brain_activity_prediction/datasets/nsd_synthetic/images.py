@@ -23,17 +23,17 @@ from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read
 SAMPLES = 16  # images in a digest; a picture takes 3 MB
 CORRECTED, STORED = "corrected", "stored"
 LIGHT = (CORRECTED, STORED)
-# NSD-synthetic's pixels are in proportion to the light of the screen, those of ordinary pictures to its square root.
-# The authors of NSD-synthetic convert them in this way, rounding down, before they give them to networks.
+# NSD-synthetic's pixels are proportional to the light of the screen. Pixels of ordinary pictures are roughly
+# proportional to its square root. The authors of NSD-synthetic convert them as below, rounding down, for networks.
 SQUARE_ROOTS = (np.sqrt(np.arange(256) / 255) * 255).astype(np.uint8)
 
 
 class SyntheticImages:
-    """Images by id: NSD's as they are stored, and the central squares of NSD-synthetic's.
+    """Images of NSD as stored, and of NSD-synthetic cropped to their central square; both by id.
 
     core      NSD's images
-    common    file of the images that all subjects saw
-    coloured  {subject: file} of the images of single subjects
+    common    file of the synthetic images that all subjects saw
+    coloured  {subject: file} of the synthetic images that only this subject saw
     light     CORRECTED to convert NSD-synthetic's pixels to those of ordinary pictures, 255 sqrt(x / 255), or STORED
     """
 
@@ -59,7 +59,7 @@ class SyntheticImages:
         return {**self._core.settings, "synthetic_light": self._light, **own}
 
     def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
-        """Raise InputError if an image is in no file."""
+        """Raise InputError if no file contains one of the images."""
         ids = np.asarray(image_ids, dtype=int)
         self._core.check(ids[ids <= N_IMAGES])
         missing = [image for image in ids[ids > N_IMAGES].tolist() if _place(image)[0] not in self._files]
@@ -84,7 +84,7 @@ class SyntheticImages:
 
 
 def _place(image: int) -> tuple[str, int]:
-    """Return the name of the file of an image of NSD-synthetic, as in the settings, and its row from 0."""
+    """Return the key in `_files` of the file with an image of NSD-synthetic, and the image's row there, from 0."""
     row = image - N_IMAGES - 1
     if row < N_COMMON:
         return "", row
@@ -126,11 +126,11 @@ class _Bricks:
 
 def _checked(path: Path, file: h5py.File, n: int) -> h5py.Dataset:
     if "imgBrick" not in file:
-        raise InputError(f"{path} is no stimulus file of NSD-synthetic: it holds no dataset 'imgBrick'")
+        raise InputError(f"{path} is not a stimulus file of NSD-synthetic: it holds no dataset 'imgBrick'")
     brick = dataset(file, "imgBrick")
     if brick.dtype != np.uint8 or brick.ndim != 4 or brick.shape[0] != n or brick.shape[3] != 3:
         raise InputError(
-            f"{path} is no stimulus file of NSD-synthetic: imgBrick is {brick.dtype} of shape {brick.shape} instead of "
-            f"uint8 ({n}, height, width, 3)"
+            f"{path} is not a stimulus file of NSD-synthetic: imgBrick is {brick.dtype} of shape {brick.shape} instead "
+            f"of uint8 ({n}, height, width, 3)"
         )
     return brick

@@ -1,10 +1,10 @@
-"""A lab's own experiment: a folder with `images/`, `trials.csv`, and responses in the files of the usual programs.
+"""A lab's own experiment: a folder with `images/`, `trials.csv`, and responses as analysis programs write them.
 
 images/                      picture files
 trials.csv                   a row for each trial: subject, session, image
-responses.npy                (trials, units), rows in the order of trials.csv; or, for each subject,
-responses/SUBJECT.EXT        all sessions, or SUBJECT_SESSION.EXT, or BIDS names with ses-, run- and hemi-; lh. and rh.
-                             in front for surfaces
+responses.npy                (trials, units), rows in the order of trials.csv; or instead files in responses/:
+responses/SUBJECT.EXT        all sessions of a subject, or SUBJECT_SESSION.EXT for one, or BIDS names with ses-, run-
+                             and hemi-; names begin with lh. or rh. for surfaces
 masks/SUBJECT.nii.gz         voxels to fit, for volumes (or mask.nii.gz for all subjects)
 regions/SUBJECT/             see `regions`
 ncsnr/SUBJECT.EXT, ceilings_N/SUBJECT.EXT   see `ncsnr`
@@ -38,7 +38,7 @@ from brain_activity_prediction.storage.folders import Subject
 
 
 class OwnDataset(Dataset[Subject, Units]):
-    """An experiment in the folder `base_dir`; see the module."""
+    """An experiment in the folder `base_dir`, whose files the module's docstring lists."""
 
     name = "own"
     title = "your own experiment"
@@ -47,7 +47,7 @@ class OwnDataset(Dataset[Subject, Units]):
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir
-        self._units: dict[Subject, Units] = {}  # of the subjects whose files were opened
+        self._units: dict[Subject, Units] = {}  # units of the subjects whose files were opened
 
     @property
     def description(self) -> str:
@@ -82,7 +82,7 @@ class OwnDataset(Dataset[Subject, Units]):
         return self.trials.images[np.concatenate(rows)]
 
     def image_ids(self, subject: Subject) -> np.ndarray:
-        """Return the images of all trials, also of those whose responses are not here yet."""
+        """Return the images of all trials, including trials whose responses are still missing."""
         return np.unique(self.trials.images[self.trials.rows(str(subject))])
 
     def open_images(self) -> ImageFiles:
@@ -102,7 +102,7 @@ class OwnDataset(Dataset[Subject, Units]):
         return [self.trials.path, *dict.fromkeys(files), *(path for path in extra if path and path.is_file())]
 
     def read_session(self, subject: Subject, session: int, units: Units) -> np.ndarray:
-        """Read the trials of a session; a file of all sessions holds the subject's trials in the order of the table."""
+        """Read the trials of a session, in the order of the table of trials."""
         name = str(subject)
         parts = []
         for side, paths in self.files.of(name, session).items():
@@ -114,8 +114,8 @@ class OwnDataset(Dataset[Subject, Units]):
                 mask = units.masks[side] if isinstance(units, Vertices) else mask_of(units, stored)
                 if stored.shape != mask.shape:
                     raise InputError(
-                        f"{paths[0]} has {stored.shape} values a trial, but {mask.shape} are expected: is it another "
-                        "subject's, or the mask's?"
+                        f"{paths[0]} has {stored.shape} values per trial, but {mask.shape} are expected: check whether "
+                        "the file or the mask belongs to another subject"
                     )
                 responses = read_units(stored, mask, rows)
                 if stored.column_major and isinstance(units, Voxels) and mask.ndim == 1:
@@ -162,12 +162,12 @@ def find_own(base_dir: Path | str) -> OwnDataset:
 
 
 def as_subject(name: str) -> Subject:
-    """Return a subject as the command line reads it: a number if the name is written as one."""
+    """Return a subject as the command line reads it: an int if the name is a number without leading zeros."""
     return int(name) if name.isdecimal() and (name == "0" or name[0] != "0") else name
 
 
 def mask_of(units: Units, stored: Stored) -> np.ndarray:
-    """Return which values of a trial are units; all of a list."""
+    """Return whether each value of a trial is a unit, bool; for a list of values, all are."""
     if isinstance(units, Voxels) and len(stored.shape) == 3:
         return units.mask
     return np.ones(units.n, dtype=bool)

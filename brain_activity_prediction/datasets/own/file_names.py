@@ -10,14 +10,15 @@ from brain_activity_prediction.datasets.own.trials import SESSION_NAME
 
 SIDES = ("lh", "rh")
 BIDS_SIDES = {"L": "lh", "R": "rh"}
-ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")  # of BIDS
+ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")  # such as ses-01 in BIDS names
 
 
 @dataclass(frozen=True)
 class Part:
-    """The content of a file: the trials of a subject, of one session or None for all, of one run or None for all.
+    """The trials in a file: those of one subject, session and run.
 
-    side  lh or rh of a surface, otherwise empty
+    session, run  None if the file holds all of them
+    side          hemisphere of a surface, lh or rh; otherwise empty
     """
 
     subject: str
@@ -27,10 +28,10 @@ class Part:
 
 
 def part_of(stem: str, subjects: Collection[str]) -> Part | None:
-    """Return what a file holds, by its name without ending; None if no subject has this name.
+    """Return which trials a file holds, by its name without ending; None for a name that fits no subject.
 
-    Names are SUBJECT or SUBJECT_SESSION, with lh. or rh. in front for surfaces, or those of BIDS, whose entities sub,
-    ses, run and hemi are read, and whose others say nothing about trials.
+    A name is SUBJECT or SUBJECT_SESSION, and begins with lh. or rh. for surfaces. It can also be a BIDS name, of which
+    the entities sub, ses, run and hemi are read; other entities do not matter here.
     """
     side = next((side for side in SIDES if stem.startswith(f"{side}.")), "")
     stem = stem.removeprefix(f"{side}.") if side else stem

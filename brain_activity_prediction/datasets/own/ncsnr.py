@@ -121,7 +121,7 @@ def _files(base_dir: Path) -> Iterator[Path]:
 
 
 def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
-    """Read the values of one file in the order of the units."""
+    """Read the values of one file, in the order of the units."""
     if isinstance(units, Voxels) and path.name.endswith(NIFTI):
         grid = Grid(Path("the grid of the responses"), units.mask.shape, units.affine)
         return read_volume_on(path, grid)[units.mask].astype(np.float64)
@@ -134,7 +134,7 @@ def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
     else:
         with open_responses(path) as stored:
             if stored.n_trials != 1:
-                raise InputError(f"{path} holds {stored.n_trials} maps: ncsnr is one value for each {units.noun}")
+                raise InputError(f"{path} holds {stored.n_trials} maps, but ncsnr is one value for each {units.noun}")
             if isinstance(units, Grayordinates | Parcels) and stored.cifti is not None and stored.cifti != units.axis:
                 raise InputError(f"{path} has other {units.nouns} than the responses")
             values = _of_units(np.asarray(stored.read(0, 1))[0], units)
@@ -153,12 +153,12 @@ def _of_units(values: np.ndarray, units: Units) -> np.ndarray:
 
 
 def _order(path: Path, names: Sequence[str], expected: Sequence[str]) -> np.ndarray:
-    """Return where a table has each unit of the responses, by name; units without names of their own keep its order."""
+    """Return the column of each unit of the responses in a table, found by name; unnamed units are in its order."""
     if [*expected] == [str(number) for number in range(len(expected))]:
         return np.arange(len(names))
     places = {name: place for place, name in enumerate(names)}
     if missing := [name for name in expected if name not in places]:
-        raise InputError(f"{path} has no column for {missing[0]}, a unit of the responses")
+        raise InputError(f"{path} has no column {missing[0]}, but the responses have this unit")
     return np.array([places[name] for name in expected])
 
 

@@ -1,4 +1,4 @@
-"""Say how to convert files of responses that are not read, by a command that writes another file next to them."""
+"""For files of responses in formats that are not read, give a command that converts them to a format that is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import h5py
 
 READ = ("responses", "betasmd", "modelmd")  # names of arrays in HDF5 files that are read
-MOST_LISTED = 10  # arrays of a file that a message names
+MOST_LISTED = 10  # largest number of arrays that a message lists
 PICKLE = "a pickle, which runs code when it is read"
 TABLE = 'import pandas as pd; a = pd.read_{}(IN).select_dtypes("number")'
 UNPICKLED = (
@@ -24,7 +24,7 @@ UNPICKLED = (
     'a = np.asarray(r if hasattr(r, "shape") else max(r, key=np.size))'
 )
 VOLUMES = 'import glob, nibabel as nib; i = {}; nib.save(nib.Nifti1Image(i.get_fdata(dtype="f4"), i.affine), OUT)'
-# What files of an ending are, and the Python that loads their responses as an array `a`, or writes volumes to OUT.
+# For each ending: the format's name, and Python code that loads the responses as an array `a` or writes volumes to OUT.
 KINDS = {
     ".npz": ("an archive of arrays", "a = np.load(IN); a = a[a.files[0]]"),
     ".txt": ("plain text", "a = np.loadtxt(IN)"),
@@ -42,14 +42,14 @@ KINDS = {
     ".hdr": ("a header whose voxels are in another file", VOLUMES.format("nib.load(IN)")),
 }
 FOLDER = VOLUMES.format('nib.concat_images(sorted(glob.glob(IN + "/*.nii*")))')
-# Python for a dictionary `r` that has this name: GLMsingle's, and THINGS-EEG2's of images x repetitions.
+# Python code for a dictionary `r` with this key: GLMsingle's, and that of THINGS-EEG2 (images x repetitions x ...).
 DICTIONARIES = {
     "betasmd": 'a = r["betasmd"]',
     "preprocessed_eeg_data": 'a = r["preprocessed_eeg_data"]; a = a.reshape(-1, *a.shape[2:])',
 }
 LARGEST = 'n = max((k for k in r if k[0] != "_"), key=lambda k: np.size(r[k])); print(n, np.shape(r[n])); a = r[n]'
-# Python for an HDF5 file `f` with an array of this name: BData of bdpy, in its two spellings, and CNeuroMod-THINGS'
-# betas of trials by session and run, and of images.
+# Python code for an HDF5 file `f` with an array of this name: BData of bdpy, which has two spellings, and the betas of
+# CNeuroMod-THINGS, of trials (by session and run) or of images.
 BDATA = 'a = f["{0}"][:][:, f["{1}/value"][list(f["{1}/key"]).index(b"VoxelData")] == 1]'
 LAYOUTS = {
     r"metadata/value": BDATA.format("dataset", "metadata"),
@@ -57,11 +57,11 @@ LAYOUTS = {
     r"[^/]+/[^/]+/betas": 'a = np.concatenate([f[s][r]["betas"] for s in f if "mask" not in s for r in f[s]])',
     r"[^/]+/betas": 'a = np.stack([f[image]["betas"] for image in f if "mask" not in image])',
 }
-MATLAB_5 = "it is no HDF5: save it in MATLAB with -v7.3, or "
+MATLAB_5 = "it is not in HDF5 format: save it in MATLAB with -v7.3, or "
 
 
 def of_other_kind(path: Path) -> str | None:
-    """Say what a file or folder is, and how to convert it; None for one that holds no responses."""
+    """Return the format of a file or folder and how to convert it, as text; None if it cannot hold responses."""
     kind, code = KINDS.get(path.suffix.lower()) or (("a folder", FOLDER) if path.is_dir() else (None, ""))
     if kind is None and path.is_file() and is_hdf5(path):  # such as .nwb
         return f"it is HDF5: name it {path.stem}.h5"
@@ -69,21 +69,21 @@ def of_other_kind(path: Path) -> str | None:
 
 
 def pickled(path: Path) -> str:
-    """Say how to convert a .npy file of Python objects; names are searched in its bytes, nothing is unpickled."""
+    """Return how to convert a .npy file of Python objects; names are found in its bytes, without unpickling."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         name = next((name for name in DICTIONARIES if content.find(name.encode()) >= 0), "")
     load = f"r = np.load(IN, allow_pickle={True}); r = r.item() if isinstance(r, np.ndarray) else r"
     code = f"{load}; {DICTIONARIES.get(name, LARGEST)}"  # for the user's own shell
-    return f"it is {PICKLE}: where you trust it, {_conversion(path, code, name if name in READ else READ[0])}"
+    return f"it is {PICKLE}: if you trust the file, {_conversion(path, code, name if name in READ else READ[0])}"
 
 
 def of_matlab_5(path: Path) -> str:
-    """Say how to convert a .mat file that is no HDF5."""
+    """Return how to convert a .mat file that is not HDF5."""
     return MATLAB_5 + _conversion(path, f"from scipy.io import loadmat; r = loadmat(IN); {LARGEST}")
 
 
 def of_other_names(path: Path, file: h5py.File) -> str:
-    """List the arrays of an HDF5 file in which responses have an unknown name, and say how to convert it."""
+    """Return the arrays of an HDF5 file, none of which has a known name, and how to convert the file, as text."""
     import h5py
 
     shapes: dict[str, tuple[int, ...]] = {}
@@ -99,7 +99,10 @@ def of_other_names(path: Path, file: h5py.File) -> str:
 
 
 def _conversion(path: Path, code: str, name: str = READ[0]) -> str:
-    """Return a command that runs the code with the path for IN, and writes the array `a` to an HDF5 file, or OUT."""
+    """Return a command that runs the code on the file and stores the array `a` in an HDF5 file.
+
+    In the code, IN is the path, and OUT the path of the new file if the code writes it itself.
+    """
     stem = path.with_suffix("") if path.suffix.lower() in KINDS or path.is_file() else path
     ending = ".nii.gz" if "OUT" in code else ".hdf5" if path.suffix == ".h5" else ".h5"
     if "OUT" not in code:

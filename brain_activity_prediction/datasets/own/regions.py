@@ -1,9 +1,9 @@
 """Read the regions of an experiment.
 
-Regions of a subject lie in `regions/SUBJECT/`, those of all subjects in `regions/`: files of labels on the grid or the
-surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii, .annot or .mgz; NAME.dlabel.nii), or a
-table NAME.csv with a row for each unit. The column `region` of a table names the unit's region; other columns are
-regions of zeros and ones.
+Regions of a subject are in `regions/SUBJECT/`, those of all subjects in `regions/`. They are files of labels on the
+grid or the surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii, .annot or .mgz;
+NAME.dlabel.nii), or a table NAME.csv with a row for each unit. In a table, the column `region` names the unit's region.
+Every other column is a region: 1 for its units, 0 for others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".annot",
 CIFTI = ".dlabel.nii"
 NO_REGION = ("unknown", "???", "medial_wall")  # names in FreeSurfer's annotations, in lower case
 NAMES = (".ctab", ".txt")  # endings of label tables
-KINDS = {  # of files that are read for units of a kind
+KINDS = {  # formats of files of regions for each kind of units
     Voxels: "NAME.nii.gz",
     Vertices: "lh.NAME and rh.NAME with .label.gii, .annot or .mgz",
     Grayordinates: "NAME.dlabel.nii",
@@ -45,9 +45,9 @@ Labels = tuple[np.ndarray, Mapping[int, str]]  # label numbers (n_units,), and t
 def read_regions(
     base_dir: Path, subject: str, units: Units, names: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return `{region: (n_units,) bool}`; the first holds all units.
+    """Return `{region: (n_units,) bool}`; the first region holds all units.
 
-    names  regions, or files of regions without their ending; None for all
+    names  regions, or names of files of regions without ending; None for all
 
     Raises InputError for an unknown name, a name in two files, and a file that does not fit the units.
     """
@@ -63,7 +63,7 @@ def read_regions(
     for name in names:
         if name not in known:
             raise InputError(
-                f"subject {subject} has no region {name}{did_you_mean(name, known)}: there are "
+                f"subject {subject} has no region {name}{did_you_mean(name, known)}; its regions are "
                 f"{', '.join(sorted(known))}"
             )
     return {
@@ -74,9 +74,9 @@ def read_regions(
 
 
 def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str, np.ndarray]]:
-    """Yield the file, name and members of each region; a subject's own file takes the place of a common one.
+    """Yield the file, name and units (n_units,) bool of each region; warn of files that are not read.
 
-    A message names the files that are not read.
+    A subject's own file replaces a file of the same name for all subjects.
     """
     folders = [base_dir / "regions" / name for name in ("", subject, f"sub-{subject}")]
     files = {path.name: path for folder in folders for path in sorted(folder.glob("[!.]*")) if path.is_file()}
@@ -111,15 +111,15 @@ def _volume_labels(path: Path, units: Voxels) -> np.ndarray:
 
 
 def _surface_labels(left: Path, units: Vertices) -> Labels:
-    """Read the labels of both hemispheres, named by the files' own tables or by a label table next to the file.
+    """Read the labels of both hemispheres, and their names from the files or from a label table next to them.
 
-    If a number has another name in the right hemisphere, that hemisphere's labels get further numbers.
+    If the hemispheres give one number different names, the labels of the right hemisphere get new numbers.
     """
     labels, names = [], dict[int, str]()
     for side, mask in units.masks.items():
         path = left.with_name(side + left.name.removeprefix("lh"))
         if not path.is_file():
-            raise InputError(f"{left} exists without {path.name}")
+            raise InputError(f"{left} exists without {path.name}: regions need the files of both hemispheres")
         with reading(path):
             values, own = _vertex_labels(path)
         if values.shape != mask.shape:
@@ -133,7 +133,7 @@ def _surface_labels(left: Path, units: Vertices) -> Labels:
 
 
 def _vertex_labels(path: Path) -> Labels:
-    """Read the label of each vertex (V,), above 0 in regions, and the names in the file."""
+    """Read the label of each vertex (n_vertices,), above 0 in regions, and the names that the file gives to labels."""
     if path.name.endswith(".gii"):
         image = nibabel.gifti.GiftiImage.from_filename(path)
         return image.darrays[0].data, {one.key: one.label for one in image.labeltable.labels if one.key > 0}
@@ -167,7 +167,7 @@ def _label_names(path: Path) -> dict[int, str]:
 def _whole_numbers(path: Path, values: np.ndarray) -> np.ndarray:
     values = np.where(np.isfinite(values), values, 0)
     if (np.abs(values - np.rint(values)) > 1e-3).any():
-        raise InputError(f"{path} holds values that are not whole numbers, so it is no file of regions")
+        raise InputError(f"{path} holds values that are not whole numbers, so it is not a file of regions")
     return np.rint(values).astype(int)
 
 
@@ -186,5 +186,5 @@ def _of_table(path: Path, units: Units) -> dict[str, np.ndarray]:
             found[column] = cells == "1"
         else:
             line = rows[int(np.flatnonzero(~np.isin(cells, ["0", "1", ""]))[0])][0]
-            raise InputError(f"{path}, line {line}, column {column}: a region's column holds 0 and 1")
+            raise InputError(f"{path}, line {line}, column {column}: a column of a region may hold only 0 and 1")
     return found

@@ -1,6 +1,6 @@
 """Read single-trial responses from the files that analysis programs write, a few trials at a time.
 
-Every reader gives an array of trials first, whatever the order of the axes in the file.
+Every reader returns arrays with trials as the first axis, whatever the order of axes in the file.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def open_responses(path: Path) -> Iterator[Stored]:
         with open_volumes(path) as volumes:
             if len(volumes.shape) != 4:
                 raise InputError(
-                    f"{path} has shape {volumes.shape}: responses are (X, Y, Z, trials), in one file; "
-                    "nibabel.concat_images joins files of single trials"
+                    f"{path} has shape {volumes.shape}, but responses have (X, Y, Z, trials): join files of single "
+                    "trials into one with nibabel.concat_images"
                 )
             yield Stored(
                 volumes.shape[3],
@@ -67,20 +67,20 @@ def open_responses(path: Path) -> Iterator[Stored]:
         with open_mgh(path) as numbers:
             yield _mgh(path, numbers)
     else:
-        raise InputError(f"{path} is no file of responses: {', '.join(ENDINGS)} are read")
+        raise InputError(f"{path} is not a file of responses: supported endings are {', '.join(ENDINGS)}")
 
 
 @contextmanager
 def open_runs(paths: Sequence[Path]) -> Iterator[Stored]:
-    """Open the files of responses of one run each, as if they were one; their trials follow each other.
+    """Open files of responses, one for each run, as if they were one file with the trials of all runs.
 
-    Raises InputError if a run has other units, or lies on another grid, than the first.
+    Raises InputError if the units or the grid of a run differ from those of the first run.
     """
     with ExitStack() as opened:
         runs = [opened.enter_context(open_responses(path)) for path in paths]
         for path, run in zip(paths[1:], runs[1:], strict=True):
             if run.shape != runs[0].shape:
-                raise InputError(f"{path} has {run.shape} values a trial, but {paths[0].name} has {runs[0].shape}")
+                raise InputError(f"{path} has {run.shape} values per trial, but {paths[0].name} has {runs[0].shape}")
             if run.grid and runs[0].grid:
                 check_grid(run.grid, runs[0].grid.affine)
         yield runs[0] if len(runs) == 1 else one_after_another(runs)
@@ -99,7 +99,11 @@ def _npy(path: Path) -> Stored:
 
 
 def _trials_first(axes: tuple[int, ...], read: Callable[[int, int], np.ndarray]) -> Stored:
-    """Return trials x units, or trials x channels x times as trials x units, named by channel and time from 0."""
+    """Describe an array whose first axis is trials; of three axes, each channel at each time becomes one unit.
+
+    axes  shape of the array: trials x units, trials x channels x times, or trials x X x Y x Z
+    read  function that reads the trials from a start to an end
+    """
     if len(axes) != 3:
         return Stored(axes[0], axes[1:], read, axes)
     names = [f"channel {channel} time {time}" for channel in range(axes[1]) for time in range(axes[2])]
@@ -118,14 +122,14 @@ def _hdf5(path: Path, file: Any) -> Stored:
         raise InputError(f"{path} holds {name} of shape {data.shape}: responses are (trials, units) or volumes")
     if name == "responses":
         return _trials_first(data.shape, lambda start, stop: read_part(data, slice(start, stop)))
-    if name == "betasmd":  # of GLMsingle in Python: trials last
+    if name == "betasmd":  # GLMsingle's result in Python, whose last axis is trials
 
         def read(start: int, stop: int) -> np.ndarray:
             whole = tuple(slice(None) for _ in data.shape[:-1])
             return np.moveaxis(read_part(data, *whole, slice(start, stop)), -1, 0)
 
         return _without_single_axes(Stored(data.shape[-1], data.shape[:-1], read, data.shape))
-    # GLMsingle's modelmd in MATLAB: a reader in C order has its axes in reverse order.
+    # GLMsingle's modelmd in MATLAB. MATLAB stores arrays in column-major order, so h5py shows the axes in reverse.
     stored = Stored(
         len(data),
         data.shape[:0:-1],
@@ -147,7 +151,7 @@ def _gifti(path: Path) -> Stored:
     with reading(path):
         arrays = [array.data for array in nibabel.gifti.GiftiImage.from_filename(path).darrays]
         if not arrays or any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
-            raise ValueError("its arrays are not one value for each vertex")
+            raise ValueError("its arrays do not have one value for each vertex")
     trials = np.stack(arrays)
     return Stored(len(trials), trials.shape[1:], lambda start, stop: trials[start:stop], trials.shape)
 
@@ -176,15 +180,15 @@ def _cifti(path: Path) -> Stored:
 
 
 def _table(path: Path) -> Stored:
-    """Read a table with a row for each trial and a column for each unit, below the names of the units."""
+    """Read a table with a row for each trial and a column for each unit, below a row with the names of the units."""
     names, rows = read_table(path)
     with reading(path, "write a row for each trial and a column for each unit, below a line with their names"):
         if "" in names or len(set(names)) < len(names):
-            raise ValueError("in its first line a column has no name, or the name of another")
+            raise ValueError("its first line leaves a column without a name, or uses a name twice")
         trials = np.empty((len(rows), len(names)), dtype=np.float32)
         for trial, (line, row) in zip(trials, rows, strict=True):
             if len(row) != len(names):
-                raise ValueError(f"line {line} has {len(row)} cells, the first line {len(names)}")
+                raise ValueError(f"line {line} has {len(row)} cells, but the first line has {len(names)}")
             try:
                 trial[:] = [np.nan if cell in MISSING else float(cell) for cell in row]
             except ValueError as error:

@@ -18,18 +18,18 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import Subject
 
-Files = Mapping[str, tuple[Path, ...]]  # the runs under "", or those of both hemispheres under lh and rh
+Files = Mapping[str, tuple[Path, ...]]  # files of the runs by hemisphere, lh and rh; under "" if not a surface
 
 
 @dataclass(frozen=True)
 class ResponseFiles:
-    """The files of responses of an experiment, by subject and session; session None for a file of all sessions."""
+    """The files of responses of an experiment, by subject and session; the session is None for a file of all."""
 
     folder: Path
     trials: Trials
-    of_all: Path | None  # responses.npy, or another ending: the trials of all subjects
+    of_all: Path | None  # responses.npy (or another ending) with the trials of all subjects
     by_session: Mapping[tuple[str, int | None], Files]
-    unread: Sequence[str] = ()  # the files that are not read, with the reasons
+    unread: Sequence[str] = ()  # messages about files that are not read, with the reason
 
     def has(self, subject: str, session: int) -> bool:
         return bool(self.of_all or self._key(subject, session) in self.by_session)
@@ -49,7 +49,7 @@ class ResponseFiles:
         return bool(self.of_all) or self._key(subject, session)[1] is None
 
     def rows_in_file(self, subject: str, session: int) -> np.ndarray:
-        """Return the rows of a session's trials in its file, ascending."""
+        """Return the rows (from 0, ascending) of a session's trials within the file that holds them."""
         rows = self.trials.rows(subject, session)
         if self.of_all:
             return rows
@@ -64,7 +64,7 @@ class ResponseFiles:
         return self.trials.rows(subject, None if self.holds_all_sessions(subject, session) else session).size
 
     def check_trials(self, path: Path, stored: Stored, subject: str, session: int) -> None:
-        """Raise InputError unless the file of a session, or its runs, hold as many trials as the table."""
+        """Raise InputError unless a session's file, or its runs together, hold as many trials as the table."""
         planned = self.n_trials_in_file(subject, session)
         if stored.n_trials == planned:
             return
@@ -74,7 +74,7 @@ class ResponseFiles:
         raise InputError(f"{path} holds {stored.n_trials} trials, but {expected}: {_remedy(stored.axes, planned)}")
 
     def expected(self, subject: Subject) -> str:
-        """Describe where a subject's responses may lie."""
+        """Return the possible paths of a subject's responses, as text for a message."""
         endings = " ".join(ENDINGS)
         unread = f"; {self.unread[0]}" if self.unread else ""
         return f"{self.folder / str(subject)}.EXT or {subject}_SESSION.EXT, with EXT one of {endings}{unread}"
@@ -88,10 +88,10 @@ class ResponseFiles:
 
 
 def _remedy(axes: tuple[int, ...], n_trials: int) -> str:
-    """Say what to do with an array in a file whose axes are not those that are expected."""
+    """Return advice for an array with the wrong number of trials, guessed from its axes."""
     if len(axes) == 2 and axes[1] == n_trials:
         return "trials seem to be the second axis: transpose the array"
-    order = "and list each image with all its repetitions before the next in trials.csv"
+    order = "and list the repetitions of each image one after another in trials.csv"
     if len(axes) > 2 and axes[0] * axes[1] == n_trials:
         return f"its axes {axes} seem to be images x repetitions x units: store array.reshape({n_trials}, -1), {order}"
     if len(axes) == 3 and axes[1] * axes[2] == n_trials:
@@ -107,9 +107,9 @@ def _remedy(axes: tuple[int, ...], n_trials: int) -> str:
 
 
 def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
-    """Find the files of responses in a folder; a message names those that are not read, with the reason.
+    """Find the files of responses in a folder; warn of each file that is not read, with the reason.
 
-    Raises InputError if the same trials are in two files, or a surface has files of one hemisphere alone.
+    Raises InputError if two files hold the same trials, or if a surface has files of only one hemisphere.
     """
     folder, on_top = base_dir / "responses", sorted(base_dir.glob("responses.*"))
     whole = [path for path in on_top if path.is_file() and _ending(path)]
@@ -140,21 +140,21 @@ def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
 
 
 def _files(folder: Path, trials: Trials) -> Iterator[Path]:
-    """Yield the files in a folder, with those in its subfolders that hold trials; a subfolder without any as itself."""
+    """Yield the files in a folder, and the files with trials in its subfolders; a subfolder without any is yielded."""
     for path in sorted(folder.glob("[!.]*")):
         nested = [one for one in sorted(path.rglob("[!.]*")) if _part(one, trials)] if path.is_dir() else []
         yield from nested or [path]
 
 
 def _check_parts(folder: Path, parts: Mapping[tuple[str, int | None], Files]) -> None:
-    """Raise InputError for a session that a file of all sessions holds too, and for files of one hemisphere alone."""
+    """Raise InputError for a session that is also in a file of all sessions, and for files of only one hemisphere."""
     for (subject, session), files in parts.items():
         if session is not None and (subject, None) in parts:
             (one, *_), (other, *_) = next(iter(parts[subject, None].values())), next(iter(files.values()))
             _refuse_two(folder, one, other)
         if ("" in files and len(files) > 1) or (set(files) & set(SIDES) and not set(files) >= set(SIDES)):
             names = " and ".join(path.name for runs in files.values() for path in runs)
-            raise InputError(f"{folder} has {names}: a surface has one file of lh. and one of rh.")
+            raise InputError(f"{folder} has {names}: a surface needs one file for lh. and one for rh.")
 
 
 def _refuse_two(folder: Path, one: Path, other: Path) -> None:
@@ -162,12 +162,12 @@ def _refuse_two(folder: Path, one: Path, other: Path) -> None:
 
 
 def _ending(path: Path) -> str:
-    """Return the ending of a file of responses, or an empty text for another kind."""
+    """Return the ending of a file of responses; empty for a file of another kind."""
     return max((ending for ending in ENDINGS if path.name.lower().endswith(ending)), key=len, default="")
 
 
 def _part(path: Path, trials: Trials) -> Part | None:
-    """Return the part of the responses that a file holds; None if the table has no trials of it."""
+    """Return which trials a file holds, by its name; None if the table of trials has none of them."""
     ending = _ending(path)
     if not ending or not path.is_file():
         return None
@@ -176,11 +176,11 @@ def _part(path: Path, trials: Trials) -> Part | None:
 
 
 def _why_unread(path: Path, trials: Trials) -> str | None:
-    """Say why a file is not read; None for one that holds no responses."""
+    """Return the reason why a file is not read; None for a file that cannot hold responses."""
     if not _ending(path) or path.is_dir():
         return of_other_kind(path)
     example = f"{trials.subjects[0]}_1{_ending(path)}"
     return (
-        f"{trials.path.name} has no trials of this subject and session; names are such as {example}, "
-        f"{example.replace('_1', '_ses-01_run-1')} for a run, or those of BIDS"
+        f"{trials.path.name} has no trials of this subject and session; name files like {example}, like "
+        f"{example.replace('_1', '_ses-01_run-1')} for a run, or as in BIDS"
     )

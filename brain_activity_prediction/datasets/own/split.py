@@ -1,4 +1,4 @@
-"""Read which images an experiment trains on, tests on and leaves out."""
+"""Read which images of an experiment are for training, for testing, or excluded."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def _tell_no_test(path: Path) -> None:
 
 
 def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the images of each part, ascending; without split.csv or split.tsv all are empty.
+    """Return the images of each part, ascending; all parts are empty without split.csv or split.tsv.
 
-    images  names of all images with trials; those that the table does not name are training images
+    images  names of all images with trials; images that are not in the table are for training
 
-    Raises InputError with the line of a wrong row.
+    Raises InputError that names the line of a wrong row.
     """
     path = one_of(folder, NAMES)
     found: dict[str, list[str]] = {part: [] for part in PARTS}
@@ -34,7 +34,7 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         return {part: np.empty(0, dtype=images.dtype) for part in PARTS}
     header, rows = read_table(path)
     if not {"image", "split"} <= set(header):
-        raise InputError(f"{path} has the columns {', '.join(header)[:100]}: it needs image and split")
+        raise InputError(f"{path} has the columns {', '.join(header)[:100]}, but needs image and split")
     known, seen = set(images.tolist()), dict[str, str]()
     for line, row in rows:
         cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
@@ -42,12 +42,12 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         if image not in known:
             raise InputError(f"{path}, line {line}: no trial shows {image[:60]!r}{did_you_mean(image, known)}")
         if part not in PARTS:
-            raise InputError(f"{path}, line {line}: {part[:60]!r} is none of {', '.join(PARTS)}")
+            raise InputError(f"{path}, line {line}: {part[:60]!r} must be one of {', '.join(PARTS)}")
         if seen.setdefault(image, part) != part:
             raise InputError(f"{path}, line {line}: {image} is already in {seen[image]}")
         found[part].append(image)
     if found["train"] and not found["test"]:
         _tell_no_test(path)
     if len(seen) == len(known) and not found["train"]:
-        raise InputError(f"{path} leaves no training image: all are test images, or left out")
+        raise InputError(f"{path} leaves no training image: every image is a test image or excluded")
     return {part: np.unique(np.array(names, dtype=images.dtype)) for part, names in found.items()}

@@ -1,4 +1,4 @@
-"""Single-trial responses in open files, whatever the order of their axes: read a few trials at a time."""
+"""Read single-trial responses from open files, a few trials at a time, whatever the order of their axes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SLAB_BYTES = 64 * 2**20  # memory for reading, in addition to the result
 class Stored:
     """The responses in an open file.
 
-    shape         of one trial: (n_units,), or (X, Y, Z)
+    shape         shape of one trial: (n_units,), or (X, Y, Z)
     read          function that returns the trials from a start to an end, (k, *shape)
     axes          shape of the array in the file, for messages
-    grid          of a NIfTI file
+    grid          grid of a NIfTI file
     cifti         nibabel's axis of the units of a CIFTI file
-    names         of units, where the file states them
-    column_major  whether a program that counts voxels along the first axis first, as MATLAB does, listed the units
+    names         names of the units, if the file has them
+    column_major  whether voxels are listed along the first axis first, as MATLAB does
     """
 
     n_trials: int
@@ -38,7 +38,7 @@ class Stored:
 
 
 def one_after_another(runs: Sequence[Stored]) -> Stored:
-    """Return several files as if they were one; their trials follow each other."""
+    """Join several files into one sequence of trials, without reading them."""
 
     def read(start: int, stop: int) -> np.ndarray:
         parts, first = [], 0
@@ -52,18 +52,20 @@ def one_after_another(runs: Sequence[Stored]) -> Stored:
 
 
 def check_grid(grid: Grid, affine: np.ndarray) -> None:
-    """Raise InputError if a file's header states other voxels than those of an affine (4, 4)."""
+    """Raise InputError if the affine in a file's header differs from `affine` (4, 4)."""
     if grid.has_affine and not np.allclose(grid.affine, affine, rtol=0, atol=TOLERANCE_MM):
         raise InputError(
-            f"{grid.path} has {grid}, but other files of the subject have other voxels: resample all to one grid"
+            f"{grid.path} has {grid}, which differs from the subject's other files: resample all to one grid"
         )
 
 
 def read_units(stored: Stored, mask: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Read some trials in the units of a mask, (n_trials, n_units) float32; memory holds the result and a slab.
+    """Read some trials through a mask, (n_trials, n_units) float32; values that are not finite become NaN.
 
-    mask  bool, of the shape of one trial
-    rows  the trials to read, ascending
+    mask  units to read: bool, in the shape of one trial
+    rows  trials to read, ascending
+
+    Memory holds the result and SLAB_BYTES.
     """
     responses = np.empty((len(rows), np.count_nonzero(mask)), dtype=np.float32)
     step = max(1, SLAB_BYTES // (8 * mask.size))
@@ -71,7 +73,7 @@ def read_units(stored: Stored, mask: np.ndarray, rows: np.ndarray) -> np.ndarray
         stop = min(start + step, stored.n_trials)
         first, last = np.searchsorted(rows, [start, stop])
         if first < last:
-            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and missing
+            with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, then NaN
                 responses[first:last] = stored.read(start, stop)[rows[first:last] - start][:, mask]
     responses[~np.isfinite(responses)] = np.nan
     return responses

@@ -26,7 +26,8 @@ NO_IMAGE = {"", "n/a", "nan", "NaN", "NA", "None"}
 class Trials:
     """The trials of all subjects, in the order of the table.
 
-    Arrays (n_trials,): `subjects` and `images` are text, `sessions` count from 1, `lines` are those of the file.
+    All arrays are (n_trials,). `subjects` and `images` are text, `sessions` count from 1, and `lines` are the line
+    numbers in the file.
     """
 
     path: Path
@@ -37,24 +38,24 @@ class Trials:
 
     @cached_property
     def parts(self) -> frozenset[tuple[str, int | None]]:
-        """The subjects with each of their sessions, and with None."""
+        """All pairs (subject, session), and for each subject the pair (subject, None) for all sessions."""
         pairs = set(zip(self.subjects.tolist(), self.sessions.tolist(), strict=True))
         return frozenset(pairs | {(subject, None) for subject, _ in pairs})
 
     def rows(self, subject: str, session: int | None = None) -> np.ndarray:
-        """Return the rows of a subject's trials, of one session or of all, in order."""
+        """Return the rows (from 0, ascending) of a subject's trials, in one session or by default in all."""
         of_subject = self.subjects == subject
         return np.flatnonzero(of_subject if session is None else of_subject & (self.sessions == session))
 
 
 def read_trials(folder: Path) -> Trials:
-    """Read trials.csv or trials.tsv; the column `session` may be absent: all trials are then of session 1.
+    """Read trials.csv or trials.tsv; without a column `session`, all trials are of session 1.
 
-    Raises InputError with the line of the table that is wrong.
+    Raises InputError that names the line of a wrong row.
     """
     path = one_of(folder, NAMES)
     if path is None:
-        raise InputError(f"{folder} has no {NAMES[0]}: a table with the columns {SUBJECT}, {SESSION} and {IMAGE}")
+        raise InputError(f"{folder} has no {NAMES[0]}: write a table with the columns {SUBJECT}, {SESSION} and {IMAGE}")
     header, rows = read_table(path)
     for name in (SUBJECT, SESSION, IMAGE):
         if header.count(name) > 1:
@@ -75,15 +76,15 @@ def read_trials(folder: Path) -> Trials:
 
 def _trial(path: Path, line: int, row: list[str], columns: dict[str, int]) -> tuple[str, int, str]:
     if len(row) <= max(columns.values()):
-        raise InputError(f"{path}, line {line}, has {len(row)} cells: too few for its columns")
+        raise InputError(f"{path}, line {line}, has {len(row)} cells, fewer than the columns need")
     cells = {name: row[place].strip() for name, place in columns.items()}
     session = SESSION_NAME.fullmatch(cells.get(SESSION, "1"))
     if not SUBJECT_NAME.fullmatch(cells[SUBJECT]):
-        raise InputError(f"{path}, line {line}: {cells[SUBJECT][:60]!r} is no subject, such as sub-03")
+        raise InputError(f"{path}, line {line}: {cells[SUBJECT][:60]!r} is not the name of a subject, such as sub-03")
     if session is None:
-        raise InputError(f"{path}, line {line}: {cells[SESSION][:60]!r} is no session, such as 1 or ses-01")
+        raise InputError(f"{path}, line {line}: {cells[SESSION][:60]!r} is not a session, such as 1 or ses-01")
     if cells[IMAGE] in NO_IMAGE:
-        raise InputError(f"{path}, line {line}, names no image: leave out trials without one")
+        raise InputError(f"{path}, line {line}, names no image: delete the lines of trials without an image")
     return cells[SUBJECT], int(session[1]), cells[IMAGE]
 
 
@@ -97,7 +98,7 @@ def _check_subjects(path: Path, subjects: Iterable[str]) -> None:
 
 
 def _check_onsets(path: Path, header: list[str], rows: list[tuple[int, list[str]]], trials: list) -> None:
-    """Say which line has an earlier onset than the line before it in the same run, if the table has these columns."""
+    """Warn of the first line whose onset is earlier than that of the line before, if the table has run and onset."""
     if not {"run", "onset"} <= set(header):
         return
     run, onset = header.index("run"), header.index("onset")

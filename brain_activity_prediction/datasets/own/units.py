@@ -1,4 +1,4 @@
-"""Find out what the columns of an experiment's responses are: voxels, vertices, grayordinates or rows of a table."""
+"""Find the units of an experiment's responses: voxels, vertices, grayordinates, parcels or named columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NIFTI = (".nii.gz", ".nii")
 def units_of(base_dir: Path, files: ResponseFiles, subject: str, session: int) -> Units:
     """Return the units of a subject's responses, from the files of one session.
 
-    Raises InputError if they do not hold as many trials as the table.
+    Raises InputError if the files do not hold as many trials as the table of trials.
     """
     of_session = files.of(subject, session)
     masks = {}
@@ -33,7 +33,7 @@ def units_of(base_dir: Path, files: ResponseFiles, subject: str, session: int) -
             if not side:
                 return _units_of_file(base_dir, subject, path, stored)
             if len(stored.shape) != 1:
-                raise InputError(f"{path} holds volumes: lh. and rh. name the files of surfaces")
+                raise InputError(f"{path} holds volumes, but lh. and rh. are for surfaces: rename it without them")
             masks[side] = np.ones(stored.shape, dtype=bool)
     return Vertices({side: masks[side] for side in SIDES})
 
@@ -42,21 +42,21 @@ def _units_of_file(base_dir: Path, subject: str, path: Path, stored: Stored) -> 
     if len(stored.shape) == 3:
         return _voxels(base_dir, subject, path, stored)
     if path.name.lower().endswith((".gii", ".mgz", ".mgh")):
-        raise InputError(f"{path} is a surface: name its hemisphere in front, lh.{path.name} or rh.{path.name}")
+        raise InputError(f"{path} is a surface: put its hemisphere before the name, lh.{path.name} or rh.{path.name}")
     if stored.cifti is not None:
         return Parcels(stored.cifti) if isinstance(stored.cifti, ParcelsAxis) else Grayordinates(stored.cifti)
     if (found := mask_path(base_dir, subject)) is not None:
         return _listed_voxels(found, path, stored)
     if len(stored.axes) == 3 and stored.names:
         log.info(
-            f"{path} of shape {stored.axes} is read as trials x channels x times, each channel at each time as a unit; "
-            "repetitions of an image would be trials of their own"
+            f"{path} of shape {stored.axes} is read as trials x channels x times; each channel at each time is one "
+            "unit. If one axis is repetitions of an image, store each repetition as a trial instead"
         )
     return Rows(stored.names or _names(base_dir, subject, stored.shape[0]))
 
 
 def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:
-    """Return the voxels of a mask; without a mask, those that are finite and not 0 in the first trial."""
+    """Return the voxels of the mask; without a mask, the voxels that are finite and not 0 in the first trial."""
     found = mask_path(base_dir, subject)
     if found is not None:
         if stored.grid is None:
@@ -76,19 +76,19 @@ def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:
 
 
 def _listed_voxels(of_mask: Path, path: Path, stored: Stored) -> Voxels:
-    """Return the voxels of a mask whose responses are a list, as GLMsingle gives them for data of a mask."""
+    """Return the voxels of a mask for responses stored as a list of its voxels, as GLMsingle writes masked data."""
     volume, grid = read_volume(of_mask)
     mask = _marked(of_mask, volume)
     if (n := np.count_nonzero(mask)) != stored.shape[0]:
         raise InputError(
-            f"{of_mask} marks {n:,} voxels, but {path} has {stored.shape[0]:,} responses a trial: give the mask of "
-            "these responses, or remove it if they are not of voxels"
+            f"{of_mask} marks {n:,} voxels, but {path} has {stored.shape[0]:,} responses per trial: use the mask "
+            "that these responses were read with, or remove it if they are not voxels"
         )
     return Voxels(mask, grid.affine)
 
 
 def listed_order(mask: np.ndarray) -> np.ndarray:
-    """Return where a list along the first axis first has each voxel of `volume[mask]`, (n_voxels,)."""
+    """Return the place (n_voxels,) of each voxel of `volume[mask]` in a list that counts along the first axis first."""
     numbers = np.zeros(mask.shape, dtype=int)
     numbers.T[mask.T] = np.arange(np.count_nonzero(mask))
     return numbers[mask]
@@ -102,9 +102,9 @@ def _marked(path: Path, volume: np.ndarray) -> np.ndarray:
 
 
 def mask_path(base_dir: Path, subject: str) -> Path | None:
-    """Return the mask of a subject, named as it is or as in BIDS, or else that of all subjects; None without one.
+    """Return the file of a subject's mask, or else of the mask for all subjects; None if neither exists.
 
-    Raises InputError if a subject has two.
+    Its name is the subject's or a BIDS name. Raises InputError if a subject has two masks.
     """
     folder = base_dir / "masks"
     named = [path for path in sorted(folder.glob("[!.]*")) if path.name.endswith(NIFTI)]

@@ -1,11 +1,12 @@
-"""The Algonauts 2023 challenge: NSD's responses on fsaverage, z-scored and averaged, without repeats or ceilings.
+"""The Algonauts 2023 challenge: NSD's responses on fsaverage, z-scored and averaged, so without noise ceilings.
 
     subj01/training_split/training_images/train-0001_nsd-00013.png
     subj01/training_split/training_fmri/{lh,rh}_training_fmri.npy
     subj01/test_split/test_images/test-0001_nsd-00845.png       without responses
     subj01/roi_masks/{lh,rh}.CLASS_challenge_space.npy, {lh,rh}.all-vertices_fsaverage_space.npy
 
-The number behind `nsd-` counts from 0. Images have NSD's ids, which count from 1, and share its hidden states.
+The number after `nsd-` counts from 0. Here the images have NSD's ids, which count from 1, so that hidden states
+extracted for NSD are used.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ from brain_activity_prediction.runtime.errors import InputError
 
 SIDES = ("lh", "rh")
 IMAGE_NAME = re.compile(r"(?:train|test)-[0-9]{4}_nsd-([0-9]{5})\.png")
-# The names of labels 1, 2, ... are NSD's. The challenge's own files of names are pickles, which are not read.
+# The names of labels 1, 2, ... are taken from NSD, because the challenge's own files of names are pickles.
 CLASSES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", "streams")
 
 
 class NSDImageFiles(ImageFiles):
-    """Picture files of NSD's images. Their settings are those of NSD's own file that do not depend on the file."""
+    """Picture files of NSD's images, whose settings agree with those of NSD's own stimulus file."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the side of an image in pixels."""
+        """Return the height of an image in pixels, the only setting of NSD's stimulus file that these files have."""
         first = next(iter(self._paths), None)
         return {} if first is None else {"stimulus_pixels": self.images([first])[0].height}
 
 
 class Algonauts2023(Dataset[int, Vertices]):
-    """Algonauts 2023: one session of averages, with all training images; the test images have no responses."""
+    """Algonauts 2023: the averages of all training images count as one session; test images have no responses."""
 
     name = "algonauts2023"
     title = "Algonauts 2023"
@@ -148,7 +149,7 @@ class Algonauts2023(Dataset[int, Vertices]):
         for path in files:
             match = IMAGE_NAME.fullmatch(path.name)
             if match is None:
-                raise InputError(f"{path} is not named as the challenge's images are, train-0001_nsd-00013.png")
+                raise InputError(f"{path} is not named like the challenge's images, such as train-0001_nsd-00013.png")
             if int(match[1]) >= N_IMAGES:
                 raise InputError(f"{path}: NSD's images are numbered from 0 to {N_IMAGES - 1} in these names")
             ids.append(int(match[1]) + 1)
@@ -156,7 +157,7 @@ class Algonauts2023(Dataset[int, Vertices]):
 
 
 def _check_same(one: Path, other: Path) -> None:
-    """Raise InputError if two files of one image have other sizes and show other pictures."""
+    """Raise InputError if two files of one image differ in size and in their pixels."""
     if one.stat().st_size != other.stat().st_size and digest_of(read_image(one)) != digest_of(read_image(other)):
         raise InputError(f"{one} and {other} show different pictures under the same number: fetch them again")
 

@@ -3,9 +3,9 @@
 CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-01.nii.gz   (X, Y, Z, trials), percent signal change
 CSI1_brainmask.nii.gz
 CSI1_imgnames.txt                                         names of the images of all sessions, in order
-derivatives/spm/sub-CSI1/sub-CSI1_mask-LHEarlyVis.nii.gz  optional: regions of OpenNeuro's ds001499; also without
-                                                          derivatives/spm/, or as regions/CSI1/NAME.nii.gz
-BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli/         with COCO, ImageNet and Scene; or images/
+derivatives/spm/sub-CSI1/sub-CSI1_mask-LHEarlyVis.nii.gz  optional: regions of OpenNeuro's ds001499; also read from
+                                                          sub-CSI1/, or as regions/CSI1/NAME.nii.gz
+BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli/         the folders COCO, ImageNet and Scene; also read from images/
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BETAS = "GLMbetas-TYPED-FITHRF-GLMDENOISE-RR"
 N_SESSIONS = {"CSI1": 15, "CSI2": 15, "CSI3": 15, "CSI4": 9}
 LARGEST_BYTES = 2**24
 SLAB_TRIALS = 16
-REPEATED = 3  # trials of an image from which it counts as repeated
+REPEATED = 3  # smallest number of trials of an image that counts as repeated
 IMAGE_FOLDERS = (
     "images",
     "Presented_Stimuli",
@@ -40,7 +40,7 @@ IMAGE_FOLDERS = (
 )
 REGION_FILES = ("regions/{0}/*", "derivatives/spm/sub-{0}/sub-{0}_mask-*", "sub-{0}/sub-{0}_mask-*")
 MISSPELT = {"LHLO": "LHLOC", "RHLO": "RHLOC", "RHRRSC": "RHRSC"}  # names of some of ds001499's files
-LARGEST_MISMATCH = 0.05  # of the brain mask's voxels
+LARGEST_MISMATCH = 0.05  # fraction of the brain mask's voxels that may lack responses
 
 
 class BOLD5000(Dataset[str, Voxels]):
@@ -86,9 +86,9 @@ class BOLD5000(Dataset[str, Voxels]):
 
     @cache  # noqa: B019, one dataset lives as long as its process
     def units(self, subject: str) -> Voxels:
-        """Return the voxels of the brain mask; if the responses lie elsewhere, those that have responses.
+        """Return the voxels of the brain mask; if many of them lack responses, the voxels with responses instead.
 
-        The affine is the mask's: that of the responses is no position.
+        The affine is taken from the mask, because that of the responses gives no position in the brain.
         """
         volume, grid = read_volume(self._mask_file(subject))
         mask, path = volume > 0, next(iter(self._session_files(subject).values()), None)
@@ -97,12 +97,12 @@ class BOLD5000(Dataset[str, Voxels]):
         with open_volumes(path) as volumes:
             first = np.asarray(volumes.numbers[..., 0])
         if first.shape != mask.shape:
-            raise InputError(f"{path} has volumes of shape {first.shape}, the brain mask {mask.shape}")
+            raise InputError(f"{path} has volumes of shape {first.shape}, but the brain mask has {mask.shape}")
         answering = np.isfinite(first) & (first != 0)
         if (lost := int((mask & ~answering).sum())) > LARGEST_MISMATCH * mask.sum():
             log.warning(
                 f"subject {subject}: {lost:,} of the brain mask's {mask.sum():,} voxels have no responses, so the "
-                f"{answering.sum():,} voxels with responses are fitted; maps may lie beside the anatomy"
+                f"{answering.sum():,} voxels with responses are fitted instead; maps may be shifted from the anatomy"
             )
             mask = answering
         return Voxels(mask, grid.affine)
@@ -119,7 +119,7 @@ class BOLD5000(Dataset[str, Voxels]):
         path = self._session_files(subject)[session]
         with open_volumes(path) as volumes:
             if volumes.shape[:3] != units.mask.shape:
-                raise InputError(f"{path} has volumes of shape {volumes.shape[:3]}, session 1 {units.mask.shape}")
+                raise InputError(f"{path} has volumes of shape {volumes.shape[:3]} instead of {units.mask.shape}")
             responses = np.empty((volumes.shape[3], units.n), dtype=np.float32)
             for start in range(0, len(responses), SLAB_TRIALS):
                 part = slice(start, start + SLAB_TRIALS)
@@ -132,7 +132,7 @@ class BOLD5000(Dataset[str, Voxels]):
         for path in sorted(self._region_files(subject)):
             volume, grid = read_volume(path)
             if grid.shape != units.mask.shape:
-                raise InputError(f"{path} has shape {grid.shape}, the brain mask {units.mask.shape}")
+                raise InputError(f"{path} has shape {grid.shape}, but the brain mask has {units.mask.shape}")
             name = path.name.removesuffix(".nii.gz").rpartition("_mask-")[2]
             found[MISSPELT.get(name, name)] = volume[units.mask] > 0
         return chosen_regions(found, names, f"subject {subject} of {self.title}")
@@ -164,9 +164,9 @@ class BOLD5000(Dataset[str, Voxels]):
 
     @cache  # noqa: B019
     def _ends(self, subject: str) -> dict[int, tuple[int, int]]:
-        """Return the first and last place of each session's trials in the list of names.
+        """Return the start and end of each existing session's trials in the list of image names.
 
-        A single missing session has the trials that the others leave over.
+        If one session is missing, its number of trials follows from the number of names and the other sessions.
         """
         files, n_names = self._session_files(subject), self._names(subject).size
         sizes = {session: (*read_shape(path), 1)[3] for session, path in files.items()}

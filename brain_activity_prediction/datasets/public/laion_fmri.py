@@ -8,8 +8,8 @@ derivatives/glmsingle-tedana/sub-03/
 derivatives/rois/sub-03/retinotopy/sub-03_space-T1w_res-1pt8_label-V1v_mask.nii.gz
 stimuli/task-images_stimuli.h5, task-images_metadata.csv
 
-Its first release had regions in derivatives/atlases/sub-03/rois/ROI.nii.gz, a mask desc-meanR2gt15mask_mask.nii.gz, and
-pictures in stimuli/images/, which are read as well. `laion_splits` reads the splits.
+The layout of the first release is read as well: regions in derivatives/atlases/sub-03/rois/ROI.nii.gz, a mask
+desc-meanR2gt15mask_mask.nii.gz, and pictures in stimuli/images/. `laion_splits` reads the splits.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from brain_activity_prediction.storage.nifti import open_volumes, read_grid, rea
 DERIVATIVES = ("derivatives/glmsingle-tedana", "derivatives/glmsingle")
 BETAS = "space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
 TRIALS = ("desc-SingletrialBetas_trials.tsv", "space-T1w_desc-SingletrialBetas_trials.tsv")
-LEAST_R2 = 0.15  # the threshold of the authors' mask
-SCREEN = (128, 128, 128)  # PsychoPy's default, behind transparent pixels of some images out of distribution
+LEAST_R2 = 0.15  # voxels with a larger R2 are fitted; the threshold of the authors' mask
+SCREEN = (128, 128, 128)  # PsychoPy's default background, seen through transparent pixels of some images
 SLAB_TRIALS = 8
 
 
 class LAIONfMRI(Dataset[str, Voxels]):
-    """LAION-fMRI; its own split is `tau`."""
+    """LAION-fMRI; the default split is the authors' `tau`."""
 
     name = "laion_fmri"
     title = "LAION-fMRI"
     citation = "LAION-fMRI (2026), github.com/ViCCo-Group/LAION-fMRI"
-    terms = "responses CC0 1.0; pictures are not to be passed on: laion-fmri.hebartlab.com/terms"
+    terms = "responses CC0 1.0; pictures may not be passed on: laion-fmri.hebartlab.com/terms"
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir
@@ -79,7 +79,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
 
     @cache  # noqa: B019, one dataset lives as long as its process
     def units(self, subject: str) -> Voxels:
-        """Return the voxels with a mean R2 above 15 %; without a map of R2, those of all responses."""
+        """Return the voxels whose mean R2 is above 15 %; without a map of R2, all voxels with responses."""
         grid = self._grid(subject)
         if (path := self._mask_file(subject)) is None:
             with open_volumes(self._file(subject, self.sessions(subject)[0], BETAS)) as volumes:
@@ -119,14 +119,14 @@ class LAIONfMRI(Dataset[str, Voxels]):
         return chosen_regions(found, names, f"subject {subject} of {self.title}")
 
     def ncsnr(self, subject: str, units: Voxels) -> np.ndarray:
-        """Return the ncsnr that the published ceiling, in percent of a mean of 4 trials, implies."""
+        """Return the ncsnr (n_voxels,), computed from the published noise ceiling of the mean of 4 trials."""
         return ncsnr_of_ceiling(self._ceilings(subject)[units.mask], 4)
 
     def test_images(self, subject: str) -> np.ndarray:
         return self._own_split(subject)[1]
 
     def excluded_images(self, subject: str) -> np.ndarray:
-        """Return the images out of distribution, which the authors' other splits leave out."""
+        """Return the out-of-distribution images, which are in no part of the default split."""
         regular = np.concatenate(self._own_split(subject))
         return np.setdiff1d(self.image_ids(subject), regular) if regular.size else regular
 
@@ -134,12 +134,12 @@ class LAIONfMRI(Dataset[str, Voxels]):
         return laion_splits.names(self.base_dir)
 
     def split(self, name: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the training and the test images; a file of the subject's own goes before that of all subjects."""
+        """Return the training and the test images; a split file of the subject is preferred to that of all subjects."""
         return laion_splits.read(self.base_dir, name, subject)
 
     @cache  # noqa: B019
     def _ceilings(self, subject: str) -> np.ndarray:
-        """Return the published ceilings (X, Y, Z) of means of 4 trials, in R2 units."""
+        """Return the published noise ceilings (X, Y, Z) of the mean of 4 trials, as R2 from 0 to 1."""
         path = self._of_subject(subject, "desc-Noiseceiling4rep_statmap.nii.gz")
         if path is None:
             raise InputError(f"subject {subject} has no desc-Noiseceiling4rep_statmap.nii.gz: leave out --ncsnr")
@@ -158,7 +158,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
         return next((path for name in names if (path := self._of_subject(subject, name))), None)
 
     def _region_files(self, subject: str) -> dict[str, Path]:
-        """Return the file of each region; a name that two sets have gets the set's in front, such as face/FFA1."""
+        """Return the file of each region; if two folders have the same name, the folder is added, as in face/FFA1."""
         ends = f"{subject}_space-T1w*_label-*_mask.nii.gz"
         paths = sorted((self.base_dir / "derivatives" / "rois" / subject).glob(f"*/{ends}"))
         labels = [path.name.split("_label-")[1].removesuffix("_mask.nii.gz") for path in paths]

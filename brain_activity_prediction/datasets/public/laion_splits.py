@@ -1,8 +1,9 @@
 """Read the splits of LAION-fMRI that its authors publish, from their package or from a copy in the dataset's folder.
 
-Each is a JSON file of a pool, the images of all subjects (`shared`) or all images of one: laion_fmri/splits/data/POOL/
-NAME.json, NAME being `tau`, `random_0` to `random_4`, `cluster_k5_0` to `cluster_k5_4` or `ood`. `ood:TYPE` tests on
-one type of the images out of distribution. `shared/NAME` takes the pool of all subjects instead of the subject's.
+A split divides a pool of images: those that all subjects saw (`shared`), or all images of one subject. It is a JSON
+file, laion_fmri/splits/data/POOL/NAME.json. NAME is `tau`, `random_0` to `random_4`, `cluster_k5_0` to `cluster_k5_4`
+or `ood`. `ood:TYPE` tests on one type of out-of-distribution images. `shared/NAME` selects the pool of all subjects
+instead of the subject's.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ LARGEST_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Variant:
-    """One division of a split file; ids are labels."""
+    """One division into training and test images in a split file; ids are the images' labels."""
 
     variant_id: int
     train_ids: list[str]
@@ -36,7 +37,7 @@ class Variant:
 
 
 def names(base_dir: Path) -> list[str]:
-    """Return the names of all splits in the folder and in the package, those of the pool of all subjects last."""
+    """Return the names of all splits in the folder and in the package, with `shared/NAME` last."""
     files = [tuple(path.stem.split("_", 1)) for path in (base_dir / FLAT_FOLDER).glob("*_*.json")]
     files += [(path.parent.name, path.stem) for folder in _folders(base_dir) for path in folder.glob("*/*.json")]
     found = sorted({name for _, name in files})
@@ -46,7 +47,7 @@ def names(base_dir: Path) -> list[str]:
 
 
 def read(base_dir: Path, name: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the training and the test images of a split: of the subject's pool, or else of all subjects'."""
+    """Return the training and the test images of a split, from the subject's pool or else from that of all subjects."""
     of_shared, base = name.startswith(f"{SHARED}/"), name.removeprefix(f"{SHARED}/")
     base, _, ood_type = base.partition(":")
     files = _files(base_dir, base, (SHARED,) if of_shared else (subject, SHARED))
@@ -61,12 +62,12 @@ def read(base_dir: Path, name: str, subject: str) -> tuple[np.ndarray, np.ndarra
 
 
 def own_files(base_dir: Path, subject: str) -> list[Path]:
-    """Return the file of the split by which the dataset is divided unless another is chosen, or an empty list."""
+    """Return the file of the default split, in a list; an empty list if there is none."""
     return _files(base_dir, OWN, (subject, SHARED))[:1]
 
 
 def _files(base_dir: Path, name: str, pools: Sequence[str]) -> list[Path]:
-    """Return the files of a split: those of the first pool first, in the dataset's folder before the package."""
+    """Return the existing files of a split, ordered by pool; the dataset's folder comes before the package."""
     files = []
     for pool in pools:
         files.append(base_dir / FLAT_FOLDER / f"{pool}_{name}.json")
@@ -76,13 +77,13 @@ def _files(base_dir: Path, name: str, pools: Sequence[str]) -> list[Path]:
 
 @cache
 def _folders(base_dir: Path) -> list[Path]:
-    package = find_spec("laion_fmri")  # found, not imported
+    package = find_spec("laion_fmri")  # finds the package without importing it
     installed = [Path(place) / "splits/data" for place in (package and package.submodule_search_locations) or ()]
     return [base_dir / folder for folder in FOLDERS] + installed
 
 
 def _ood_types(base_dir: Path, pools: Sequence[str]) -> list[str]:
-    """Return the types of images out of distribution, which are the same in all pools."""
+    """Return the types of out-of-distribution images, which are the same in all pools."""
     files = _files(base_dir, OOD, pools)
     with reading(files[0]):
         params = json.loads(read_bytes(files[0], LARGEST_BYTES)).get("params", {})

@@ -1,4 +1,4 @@
-"""Ceilings and R2 that datasets publish in percent."""
+"""Convert noise ceilings and R2 that datasets publish in percent to fractions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from brain_activity_prediction.runtime.messages import log
 
 
 def as_fractions(percent: np.ndarray, path: Path) -> np.ndarray:
-    """Return values in percent as fractions; values that are fractions already, none above 1, are kept and reported."""
+    """Divide values in percent by 100; if none is above 1, they are fractions already and are kept, with a warning."""
     if np.nanmax(percent, initial=0) > 1:
         return percent / 100
-    log.warning(f"{path} holds no value above 1: values are taken as fractions, not as percent")
+    log.warning(f"{path} holds no value above 1, so its values are read as fractions, not as percent")
     return percent

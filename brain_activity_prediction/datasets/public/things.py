@@ -1,6 +1,6 @@
 """THINGS-fMRI in its table form: a row for each voxel and a column for each trial.
 
-betas_csv/sub-01_ResponseData.h5       one pandas frame; its numbers are read without pandas, which unpickles
+betas_csv/sub-01_ResponseData.h5       one pandas frame, read without pandas, because pandas would load pickles in it
 betas_csv/sub-01_StimulusMetadata.csv  a row for each trial
 betas_csv/sub-01_VoxelMetadata.csv     a row for each voxel: coordinates, ceilings in percent, regions
 brainmasks/sub-01_space-T1w_brainmask.nii.gz   optional: with it, maps are volumes
@@ -38,7 +38,7 @@ SLAB_BYTES = 64 * 2**20
 
 
 class THINGS(Dataset[str, Units]):
-    """THINGS-fMRI; test images are those shown in every session, 100 images of 12 trials."""
+    """THINGS-fMRI; test images are the 100 images shown once in each of the 12 sessions."""
 
     name = "things"
     title = "THINGS-fMRI"
@@ -70,7 +70,7 @@ class THINGS(Dataset[str, Units]):
         return ImageFiles({name: folder / name.rpartition("_")[0] / name for name in names}, folder)
 
     def units(self, subject: str) -> Units:
-        """Return voxels of the brain mask in C order, as nilearn numbers them; without a mask, rows of the table."""
+        """Return the voxels of the brain mask in C order, as nilearn does; without a mask, the rows of the table."""
         voxels, path = self._voxels(subject), self._mask_file(subject)
         if path is None:
             return Rows(voxels["voxel_id"].astype(str).tolist())
@@ -78,7 +78,7 @@ class THINGS(Dataset[str, Units]):
         mask = volume > 0
         if not np.array_equal(np.argwhere(mask), voxels[list(COORDINATES)]):
             raise InputError(
-                f"{path} does not mark the {len(voxels):,} voxels of {self._voxel_file(subject)}, in order"
+                f"{path} does not mark the {len(voxels):,} voxels of {self._voxel_file(subject)} in the same order"
             )
         return Voxels(mask, grid.affine)
 
@@ -94,7 +94,7 @@ class THINGS(Dataset[str, Units]):
             places = columns + first
             low, high = int(places.min()), int(places.max()) + 1
             step = max(1, SLAB_BYTES // (block.dtype.itemsize * (high - low)))
-            for start in range(0, units.n, step):  # a slab of voxels, of the session's trials alone
+            for start in range(0, units.n, step):  # reads a slab of voxels, and of it only the session's trials
                 part = block[start : start + step, low:high]
                 responses[:, start : start + step] = part[:, places - low].T
         return responses
@@ -114,7 +114,7 @@ class THINGS(Dataset[str, Units]):
         return np.unique(trials["image"][trials["test"]])
 
     def ncsnr(self, subject: str, units: Units) -> np.ndarray:
-        """Return the ncsnr that the published ceiling of a single trial, in percent, implies."""
+        """Return the ncsnr (n_units,), computed from the published noise ceiling of a single trial."""
         return ncsnr_of_ceiling(self._ceilings(subject))
 
     @cached_property
@@ -146,14 +146,14 @@ class THINGS(Dataset[str, Units]):
 
     @cache  # noqa: B019, one dataset lives as long as its process
     def _trials(self, subject: str) -> Mapping[str, np.ndarray]:
-        """Return session, column of the responses, image and whether it is a test image, of each trial in order."""
+        """Return arrays (n_trials,): session, column of the response table, image, and whether it is a test image."""
         rows = read_rows(self._trial_file(subject), ("trial_type", "session", "trial_id", "stimulus"))
         if not rows:
             raise InputError(f"{self._trial_file(subject)} has no trials")
         in_order = np.arange(len(rows))
         columns = np.array([int(row["trial_id"]) for row in rows])
         if not np.array_equal(np.sort(columns), in_order):
-            columns = in_order  # numbers of another kind: the authors' own notebook counts rows
+            columns = in_order  # trial_id does not number the columns; the authors' notebook counts rows instead
         return {
             "session": np.array([int(row["session"]) for row in rows]),
             "column": columns,
@@ -174,8 +174,8 @@ class THINGS(Dataset[str, Units]):
 def _block(file: Any, n_trials: int, n_voxels: int) -> tuple[Any, int]:
     """Return the block of a pandas frame that holds the responses (voxels x trials), and the column of trial 0.
 
-    A frame has a block of values for each type of number. The voxel's number is a block of its own, or the first
-    column. The names of columns and the blocks of text are pickles and are not read.
+    A frame has one block of values for each type of number. The voxel numbers are in a separate block or in the first
+    column. The column names and the blocks of text are pickles and are not read.
     """
     frames = [group for group in file.values() if hasattr(group, "keys") and "block0_values" in group]
     if len(frames) != 1:

@@ -1,4 +1,4 @@
-"""Read the answers of a model about NSD's images, the input of a text model instead of captions."""
+"""Read a model's answers about NSD's images, which a text model takes as input instead of captions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 DECISIVE = ("model_id", "weights", "dtype", "quantize", "template", "prompt", "max_new_tokens")
-LATER = ("max_thinking_tokens",)  # settings that not every answer has: without them the digest stays as it was
+LATER = ("max_thinking_tokens",)  # settings added later: omitted if not recorded, so that older digests stay valid
 
 
 class Answers:
@@ -33,7 +33,7 @@ class Answers:
 
     @property
     def settings(self) -> dict:
-        """Return the settings that change the hidden states: whose answers, and a digest of how they were made."""
+        """Return the settings that change the hidden states: the model and prompt, and a digest of their settings."""
         values = {name: self._made_with.get(name) for name in DECISIVE}
         values |= {name: self._made_with[name] for name in LATER if name in self._made_with}
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -41,7 +41,7 @@ class Answers:
 
     @property
     def suffix(self) -> str:
-        """Return what follows a text model's id in the name of its states on these answers; captions add nothing."""
+        """Return the text that is added to a text model's id to name its hidden states on these answers."""
         return f"-on-{self.model_id.rpartition('/')[2]}-prompt-{self.prompt}"
 
     def check(self, ids: Sequence[int]) -> None:

@@ -63,7 +63,7 @@ def read_captions(path: Path) -> dict[int, list[str]]:
         header = next(rows, [])
         if tuple(header) != COLUMNS:
             columns = ", ".join(header)[:100] or "none"
-            raise InputError(f"{path} has the columns {columns}: it needs {','.join(COLUMNS)}")
+            raise InputError(f"{path} has the columns {columns}, but needs {','.join(COLUMNS)}")
         for row in filter(None, rows):
             if len(row) != 2 or not NSD_ID.fullmatch(row[0].strip()) or not row[1].strip():
                 raise InputError(

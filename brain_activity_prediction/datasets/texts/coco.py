@@ -1,4 +1,4 @@
-"""Captions and object labels of COCO's pictures for NSD's images, from COCO's annotation files."""
+"""Read captions and object labels for NSD's images from COCO's annotation files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.json_arrays import array_elements
 
-LEAST_SHARE = 0.25  # of a box that must lie in the crop, so that its label counts
+LEAST_SHARE = 0.25  # smallest share of an object's box inside the crop for which its label counts
 ROUNDING = 1e-9
 
 
@@ -69,9 +69,9 @@ def read_captions(paths: Iterable[Path], stimuli: Mapping[int, Stimulus]) -> dic
 
 
 def read_objects(paths: Iterable[Path], stimuli: Mapping[int, Stimulus]) -> Objects:
-    """Read which categories have an object of which at least a quarter lies in the image.
+    """Read the object labels of each image: a label counts if at least a quarter of an object's box is in the image.
 
-    Raise InputError if the files lack a picture, or name the categories differently.
+    Raises InputError if the files lack a picture or name the categories differently.
     """
     wanted = {one.coco_id for one in stimuli.values()}
     sizes: dict[int, tuple[float, float]] = {}
@@ -110,7 +110,7 @@ def share_in_crop(box: Box, crop: Crop, width: float, height: float) -> float:
 
 
 def _overlap(start: float, length: float, low: float, high: float) -> float:
-    """Return the share of a stretch between two limits; a stretch of length 0 is inside or outside."""
+    """Return the share, 0 to 1, of an interval that lies between two limits; 0 or 1 for an interval of length 0."""
     if length == 0:
         return float(low <= start <= high)
     return max(0.0, min(start + length, high) - max(start, low)) / length
