@@ -19,6 +19,6 @@ def chosen_regions(found: Mapping[str, np.ndarray], names: Sequence[str] | None,
     for name in names or ():
         if name not in found:
             listed = ", ".join(list(found)[:40])
-            raise InputError(f"{whose} has no region {name}{did_you_mean(name, found)}; its regions are {listed}")
+            raise InputError(f"{whose} has no region {name}{did_you_mean(name, found)}; available: {listed}")
     first = next(iter(found))
     return {name: members for name, members in found.items() if names is None or name == first or name in names}

@@ -1,9 +1,9 @@
 """CLIP's text tower on captions of the images: the text baseline of the study.
 
 Stream: `text`, the hidden states from the embeddings to the last layer, before the final norm. They are averaged over a
-caption's tokens, including start and end, or taken at its end-of-text token (`last`), and then averaged over the
+caption's tokens, including start and end, or taken at its end-of-text token (`last`). Then they are averaged over the
 captions of an image. Captions longer than the tower's context (77 tokens) are cut, but keep their end-of-text token.
-`text_model.py` reads any text model, and continues the hidden states of this script.
+`text_model.py` reads any text model, and can continue hidden states that this script began.
 Source: Radford et al. 2021, arXiv 2103.00020.
 """
 
@@ -64,7 +64,7 @@ def load(checkpoint, device, dtype, *, captions):
 
     kind = checkpoint.settings("config.json").get("model_type")
     if kind in CONFIG_MAPPING and kind not in ("clip", "clip_text_model"):
-        raise InputError(f"{checkpoint.model_id} is no CLIP, but a {kind}: take text_model.py, or another --model-id")
+        raise InputError(f"{checkpoint.model_id} is not a CLIP but a {kind}: use text_model.py or another --model-id")
     return model_script.load(checkpoint, device, dtype, texts=captions)
 
 

@@ -1,8 +1,8 @@
 """Captions and object labels of NSD's images, from COCO's annotation files.
 
-`captions` writes a CSV file for `text_model.py --captions`. `objects` stores a feature space of zeros and ones as the
+`captions` writes a CSV file for `text_model.py --captions`. `objects` stores the labels, as zeros and ones, like the
 hidden states of a model named coco/objects (stream `objects`, one layer, one column for each of COCO's categories). A
-label counts if at least a quarter of its box lies in the part of the picture that NSD shows.
+label counts if at least a quarter of an object's box is in the part of the picture that NSD shows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.folders import embeddings_folder
 
-N_CAPTIONS = 5  # COCO has five captions of nearly every picture, and six or seven of some
+N_CAPTIONS = 5  # COCO has five captions of almost every picture, and six or seven of some
 MODEL_ID_OF_OBJECTS, STREAM = "coco/objects", "objects"
 N_IMAGES_IN_FILE = 10_000
 

@@ -1,8 +1,9 @@
-"""IDEFICS-9B-instruct: CLIP ViT-H/14, a perceiver resampler, LLaMA-7B with gated cross-attention to the image.
+"""IDEFICS-9B-instruct: CLIP ViT-H/14, a perceiver resampler, and LLaMA-7B with gated cross-attention to the image.
 
-Streams: `vision`, the 33 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
-`language`, the 33 hidden states of LLaMA over the image's token and the text, the first after the first
-cross-attention; `response`, those of LLaMA during its answer. Source: Laurencon et al. 2023, arXiv 2306.16527.
+Streams: `vision`, the 33 hidden states of the CLIP tower; `perceiver`, the 64 latents after each of 6 layers;
+`language`, the 33 hidden states of LLaMA over the image's token and the text, the first of which follows the first
+cross-attention; `response`, the hidden states of LLaMA during its answer. Source: Laurencon et al. 2023, arXiv
+2306.16527.
 """
 
 import sys
@@ -50,9 +51,9 @@ def preprocess(processor, images):
 
 
 def latent_points(perceiver):
-    """Return the points of the network at which the latents leave each layer; the last point is after the norm.
+    """Return the points of the network that give the latents after each layer; the last point follows the norm.
 
-    The input of the first layer is left out, since it is the same for all images.
+    The input of the first layer is left out, because it is the same for all images.
     """
     entering = [Point(attention.latents_layer_norm, "input") for attention, _ in perceiver.blocks]
     return [*entering[1:], Point(perceiver.layer_norm)]
@@ -111,7 +112,7 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 def split(processor, prompt):
-    """Split the prompt as `decoding.split_template` does; the template contains <s>, as in IDEFICS' processor."""
+    """Split the prompt with `decoding.split_template`; <s> is in the template, so the tokenizer does not add it."""
     return decoding.split_template(processor.tokenizer, TEMPLATE, prompt, image_token_id(processor), False)
 
 

@@ -1,9 +1,10 @@
-"""InstructBLIP-13B: EVA-CLIP ViT-g/14, a Q-Former that reads the instruction too, Vicuna-13B.
+"""InstructBLIP-13B: EVA-CLIP ViT-g/14, a Q-Former that also reads the instruction, and Vicuna-13B.
 
-Streams: `vision`, the 40 hidden states of the ViT; `qformer`, the 13 of the Q-Former over its 32 queries and the
-instruction's text, of which the first precedes all attention and is the same for all images; `language`, the 41 of
-Vicuna over the 32 image tokens and the text; `response`, those of Vicuna during its answer. The pooling `image` is over
-the 32 queries in the Q-Former, and over the 32 image tokens in Vicuna. Source: Dai et al. 2023, arXiv 2305.06500.
+Streams: `vision`, the 40 hidden states of the ViT; `qformer`, the 13 hidden states of the Q-Former over its 32 queries
+and the instruction's text; `language`, the 41 hidden states of Vicuna over the 32 image tokens and the text;
+`response`, the hidden states of Vicuna during its answer. The first state of the Q-Former precedes all attention and is
+the same for all images. The pooling `image` averages over the 32 queries in the Q-Former, and over the 32 image tokens
+in Vicuna. Source: Dai et al. 2023, arXiv 2305.06500.
 """
 
 import sys
@@ -31,7 +32,7 @@ def load(checkpoint, device, dtype):
 
     model = checkpoint.model(InstructBlipForConditionalGeneration, device, dtype)
     decoding.end_with(model.language_model, end_ids(checkpoint))
-    # The class is given, because the settings of the 7B model name one for videos.
+    # The class is given here, because the settings of the 7B model name a class for videos.
     images = checkpoint.processor(BlipImageProcessorPil)
     return model, decoding.Processor(images, checkpoint.tokenizer(), checkpoint.tokenizer(QFORMER))
 

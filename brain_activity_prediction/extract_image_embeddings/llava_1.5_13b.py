@@ -1,7 +1,8 @@
-"""LLaVA-1.5-13B: CLIP ViT-L/14 at 336 pixels, a two-layer projector, Vicuna-13B.
+"""LLaVA-1.5-13B: CLIP ViT-L/14 at 336 pixels, a two-layer projector, and Vicuna-13B.
 
-Streams: `vision`, the 25 hidden states of the CLIP tower; `language`, the 41 of Vicuna over the 576 image tokens and
-the text; `response`, those of Vicuna during its answer. Source: Liu et al. 2023, arXiv 2310.03744.
+Streams: `vision`, the 25 hidden states of the CLIP tower; `language`, the 41 hidden states of Vicuna over the 576 image
+tokens and the text; `response`, the hidden states of Vicuna during its answer. Source: Liu et al. 2023, arXiv
+2310.03744.
 """
 
 import sys
@@ -32,7 +33,7 @@ def prompt_ids(checkpoint, prompt):
 
 
 def contexts(checkpoint, prompt):
-    """Return Vicuna's context: the image token is replaced by the tower's patch tokens, and its class token if kept."""
+    """Return Vicuna's context; the tower's patch tokens, and its class token if kept, replace the image token."""
     from transformers import LlavaConfig
 
     config = checkpoint.load(LlavaConfig)
@@ -87,7 +88,7 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 def split(processor, prompt):
-    """Return the token ids before and after the image, and the slice of the ids after it that are the prompt's text."""
+    """Return the token ids before and after the image, and the slice of the latter that is the prompt's text."""
     tokenizer = processor.tokenizer
     return decoding.split_template(tokenizer, TEMPLATE, prompt, tokenizer.convert_tokens_to_ids(IMAGE))
 

@@ -1,8 +1,8 @@
-"""mPLUG-Owl (version 1): CLIP ViT-L/14 at 224 pixels, an abstractor of 64 queries, LLaMA-7B.
+"""mPLUG-Owl (version 1): CLIP ViT-L/14 at 224 pixels, an abstractor of 64 queries, and LLaMA-7B.
 
-Streams: `vision`, the 25 hidden states of the CLIP tower; `abstractor`, its queries after each of 6 layers; `language`,
-the 33 hidden states of LLaMA over the image's 65 places and the text; `response`, those of LLaMA during its answer.
-Source: Ye et al. 2023, arXiv 2304.14178. The network is in models/mplug_owl.
+Streams: `vision`, the 25 hidden states of the CLIP tower; `abstractor`, the queries after each of 6 layers; `language`,
+the 33 hidden states of LLaMA over the image's 65 tokens and the text; `response`, the hidden states of LLaMA during its
+answer. Source: Ye et al. 2023, arXiv 2304.14178. The network is in models/mplug_owl.
 """
 
 import sys
@@ -46,7 +46,7 @@ def contexts(checkpoint, prompt):
     from brain_activity_prediction.models.mplug_owl.network import MplugOwlConfig
 
     config = checkpoint.load(MplugOwlConfig)
-    # The image takes one more place than it has queries.
+    # The image takes one token more than the abstractor has queries.
     n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens
     return [decoding.Context(n_tokens, decoding.positions(config.text_config))]
 
@@ -63,7 +63,7 @@ def encode_images(model, processor, pixels, poolings):
     import torch
 
     vision_layers = layer_points(model.vision_model.encoder.layers)
-    # The abstractor's input is left out, since its queries are the same for all images.
+    # The abstractor's input is left out, because its queries are the same for all images.
     abstractor_layers = [Point(layer) for layer in model.abstractor.encoder.layers]
     with (
         pooled(vision_layers, choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,

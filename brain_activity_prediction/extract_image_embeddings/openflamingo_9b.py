@@ -1,10 +1,10 @@
-"""OpenFlamingo-9B: CLIP ViT-L/14, a perceiver resampler, MPT-7B with gated cross-attention to the image.
+"""OpenFlamingo-9B: CLIP ViT-L/14, a perceiver resampler, and MPT-7B with gated cross-attention to the image.
 
-Streams: `vision`, the 25 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
-`language`, the 33 hidden states of MPT over the image's token and the text, of which the first 4 precede all
-cross-attention and are the same for all images; `response`, those of MPT during its answer. Needs the extra [flamingo];
-`models/openflamingo/weights.py` lists the files that `--checkpoint` needs. Source: Awadalla et al. 2023, arXiv
-2308.01390.
+Streams: `vision`, the 25 hidden states of the CLIP tower; `perceiver`, the 64 latents after each of 6 layers;
+`language`, the 33 hidden states of MPT over the image's token and the text; `response`, the hidden states of MPT during
+its answer. The first 4 states of `language` precede all cross-attention and are the same for all images. The model
+needs the extra [flamingo]; `models/openflamingo/weights.py` lists the files that `--checkpoint` needs. Source: Awadalla
+et al. 2023, arXiv 2308.01390.
 """
 
 import sys
@@ -29,7 +29,7 @@ def load(checkpoint, device, dtype):
     if checkpoint.folder is None and checkpoint.model_id != MODEL_ID:
         parts = ", ".join(CHECKPOINT_FILES)
         raise InputError(
-            f"{checkpoint.model_id} does not name the MPT and CLIP that it needs: give --checkpoint DIR with {parts}"
+            f"{checkpoint.model_id} does not tell which MPT and CLIP it needs: give --checkpoint DIR with {parts}"
         )
     model, processor = weights.load(checkpoint, dtype)
     return model.to(device), processor

@@ -1,4 +1,4 @@
-"""The study's nine prompts, by their number on the command line; a model reads a prompt together with an image.
+"""The study's nine prompts, by their number on the command line; a model reads each prompt together with an image.
 
 Prompts 1 to 3 ask for a caption (one sentence, in detail, subject and event), 4 is visual question answering, 5 asks
 for relations, 6 for commonsense reasoning, 7 for scene understanding, 8 for counts and 9 for colours.
@@ -15,7 +15,7 @@ PROMPTS = {
     8: "How many people, animals and objects are there in this photograph? Count each kind.",
     9: "Which colours are in this photograph, and which thing has which colour?",
 }
-NAMES = {  # in figures
+NAMES = {  # short names of the prompts in figures
     1: "one sentence",
     2: "detailed description",
     3: "subject and event",

@@ -1,8 +1,8 @@
 """Any text model of transformers by its id, on captions of the images or on the answers of another model.
 
-Stream: `text`, the embeddings and every layer, as transformers counts `hidden_states`. They are pooled over a caption's
-own tokens, special tokens included, and then averaged over the captions of an image. Of encoder-decoders the encoder is
-read, of models with two towers the text tower. Folders of sentence-transformers are read without their last modules.
+Stream: `text`, the embeddings and every layer, numbered like `hidden_states` in transformers. They are pooled over a
+caption's tokens, special tokens included, and then averaged over the captions of an image. From an encoder-decoder, the
+encoder is used; from a model with two towers, the text tower. Of sentence-transformers, only the transformer is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.folders import embeddings_folder
 
 ANSWERS = "answers:"
-# The flag for each pooling of sentence-transformers, by its name today and in older versions.
+# The value of --pooling for each pooling of sentence-transformers, which has a new and an old name.
 POOLINGS = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean", "lasttoken": "last"}
 
 
@@ -80,9 +80,9 @@ def transformer_folder(folder: Path | None) -> Path | None:
 
 
 def own_pooling(settings: dict) -> str:
-    """Return the flag for the tokens that a sentence-transformer takes, as the end of a message; empty if unknown.
+    """Return the end of a message with the --pooling that a sentence-transformer uses itself; empty if unknown.
 
-    settings  of its pooling: names of older versions, such as pooling_mode_cls_token, or pooling_mode
+    settings  its pooling settings: `pooling_mode`, or names of older versions such as `pooling_mode_cls_token`
     """
     mode = settings.get("pooling_mode")
     chosen = [flag for name, flag in POOLINGS.items() if mode == name or settings.get(f"pooling_mode_{name}") is True]
@@ -90,7 +90,7 @@ def own_pooling(settings: dict) -> str:
 
 
 def say_modules(checkpoint: Checkpoint) -> None:
-    """Report what a model of sentence-transformers does to its hidden states, and this script does not."""
+    """Report the steps of a sentence-transformers model that this script leaves out."""
     kinds, own = [], ""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
         path = checkpoint.file("modules.json")
@@ -107,8 +107,8 @@ def say_modules(checkpoint: Checkpoint) -> None:
         prompts = checkpoint.settings("config_sentence_transformers.json").get("prompts")
         if named := [repr(text) for text in prompts.values() if text]:
             log.info(
-                f"its prompts are not put before the captions ({', '.join(named[:3])}): write one into the captions if "
-                "the model should read it"
+                f"the model's own prompts are not added to the captions ({', '.join(named[:3])}): if the model should "
+                "read one, write it into the captions"
             )
 
 

@@ -35,13 +35,14 @@ def flags() -> argparse.ArgumentParser:
         "--thinking",
         choices=("off", "on"),
         default="off",
-        help="let a model with a thinking mode think before it answers; `response` begins after that (default: off)",
+        help="let a model with a thinking mode think before it answers; `response` begins after the thinking "
+        "(default: off)",
     )
     flags.add_argument(
         "--max-thinking-tokens",
         type=positive_int,
         metavar="N",
-        help="maximum length of the thinking in tokens, after which it is closed by force (default: 1024)",
+        help="maximum length of the thinking in tokens; a longer one is cut off and the answer begins (default: 1024)",
     )
     extraction_command.add_sites(flags)
     return flags
@@ -67,11 +68,11 @@ def script_of(given):
 
 
 def longest_thinking(given) -> int:
-    """Return the longest thinking in tokens; 0 for a model that answers at once."""
+    """Return the maximum length of the thinking in tokens; 0 without thinking."""
     if given.thinking == "on":
         return given.max_thinking_tokens or MAX_THINKING_TOKENS
     if given.max_thinking_tokens:
-        raise InputError("--max-thinking-tokens limits the thinking of --thinking on: add that, or leave it out")
+        raise InputError("--max-thinking-tokens has an effect only with --thinking on: add this flag, or leave it out")
     return 0
 
 

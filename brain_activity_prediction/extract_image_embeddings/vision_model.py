@@ -1,13 +1,14 @@
-"""Any vision network that transformers can load by its id, convolutional ones and those of CLIP or Qwen-VL included.
+"""Any vision network that transformers can load by its id, such as a ViT, a ConvNeXt, or the tower of CLIP or Qwen-VL.
 
-Stream: `vision`, the hidden states of each layer (`output_hidden_states`), averaged over tokens or over the places of
-convolutional maps. With --grid G, maps and patches are averaged over G x G cells of the image instead: `vision_gridG`,
-channel by channel, cells in reading order. Narrower layers are padded with zeros to the widest.
+Stream: `vision`, the hidden states of each layer (`output_hidden_states`), averaged over tokens or over the positions
+of convolutional maps. With --grid G, maps and patches are averaged within G x G cells of the image instead. The stream
+is then named `vision_gridG` and ordered by channel, then by cell in reading order. Layers of unequal width are padded
+with zeros to the widest.
 
-With --outputs, what follows the last layer is stored as further streams of one layer: `vision_normed` after the final
-norm, `vision_pooled` and `vision_projected`. The states of a timm network are the input of its first block and the
-outputs of all blocks or, if its blocks are of another kind, timm's own intermediates. Networks for videos see a picture
-as a still video, and its frames count as tokens.
+With --outputs, outputs after the last layer are stored too, as streams of one layer: `vision_normed` after the final
+norm, `vision_pooled` and `vision_projected`. For a timm network, the states are the input of the first block and the
+outputs of all blocks; if timm knows no blocks, they are its intermediate features. Networks for videos see a picture as
+a video of equal frames, whose tokens are averaged too.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def script(
 
 
 def own_settings(checkpoint) -> dict:
-    """Return, for SAM, the channels' axis as a setting: version 1.0.0 averaged over channels as if they were places."""
+    """Return the axis of channels as a setting for SAM, because version 1.0.0 wrongly averaged over channels."""
     model_type = checkpoint.settings("config.json").get("model_type", "")
     return {CHANNELS: "last"} if model_type.startswith("sam") else {}
 
@@ -94,7 +95,7 @@ def load(checkpoint, device, dtype, *, grid, poolings, outputs, sites):
     network, projection = load_tower(checkpoint, device, dtype, outputs)
     check_inputs(network)
     if frames := frames_of(network):
-        log.info(f"{type(network).__name__} reads videos: each picture is shown as {frames} equal frames")
+        log.info(f"{type(network).__name__} reads videos: each picture is given to it as {frames} equal frames")
     processor = processor_of(checkpoint, frames)
     channels_last(network)
     model = VisionNetwork(network, projection, sites=sites)

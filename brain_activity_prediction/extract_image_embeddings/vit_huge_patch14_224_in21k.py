@@ -1,6 +1,6 @@
 """ViT-Huge, patches of 14 pixels, trained on ImageNet-21k: the vision-only model of the study.
 
-Stream: `vision`, the 33 hidden states (the last one before the final norm). No prompt changes them.
+Stream: `vision`, the 33 hidden states, of which the last is taken before the final norm. They depend on no prompt.
 Source: Dosovitskiy et al. 2021, arXiv 2010.11929.
 """
 

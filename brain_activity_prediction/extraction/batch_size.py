@@ -1,4 +1,4 @@
-"""Find the batch size of a run: double it until memory or throughput says stop, and remember it in BASE_DIR/logs."""
+"""Find the batch size of a run: double it while memory holds it and throughput grows; store it in BASE_DIR/logs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from brain_activity_prediction.storage.folders import model_folder
 
 AUTO = "auto"
 WORTH_DOUBLING = 1.1  # a larger batch must compute this many times as many images per second
-LARGEST_SHARE = 16  # the search stops at this part of the images that are left, so that it stays short
-FEW_LEFT = 8  # the least batch if so few images are left that the search stops early
+LARGEST_SHARE = 16  # the search tries at most a 16th of the images that are left, to stay short
+FEW_LEFT = 8  # smallest batch if the search stopped early because few images are left
 MOST_IMAGES = 512
-USABLE = 0.9  # part of the free memory that may be used
+USABLE = 0.9  # share of the free memory that may be used
 
 
 def with_batch_size(runner: Runner, stimuli: Stimuli, work: Work) -> Work:
-    """Return the work with a number of images in a batch; a number that the user gave is kept."""
+    """Return the work with its batch size set; a batch size that the user gave is kept."""
     settings = work.settings
     if settings.batch_size != AUTO:
         return work
@@ -41,12 +41,12 @@ def with_batch_size(runner: Runner, stimuli: Stimuli, work: Work) -> Work:
         size = size if complete else max(size, FEW_LEFT)
         log.info(f"--batch-size auto: batches of {count(size, 'image')}")
     else:
-        log.info(f"--batch-size auto: batches of {count(size, 'image')}, as found before on this device")
+        log.info(f"--batch-size auto: batches of {count(size, 'image')}, as found by an earlier run on this device")
     return replace(work, settings=replace(settings, batch_size=size))
 
 
 def conditions_of(runner: Runner, work: Work) -> Conditions:
-    """Return the conditions under which a batch size holds."""
+    """Return the settings of a run that determine its batch size."""
     settings = work.settings
     return Conditions(
         device_name(settings.device),
@@ -60,7 +60,7 @@ def conditions_of(runner: Runner, work: Work) -> Conditions:
 
 @dataclass
 class Trial:
-    """Computes the first images that are left, and stores nothing."""
+    """Measure how long the model takes for batches of the first images that are left, without storing states."""
 
     runner: Runner
     stimuli: Stimuli
@@ -73,7 +73,7 @@ class Trial:
     def seconds(self, n_images: int, clock: Callable[[], float] = time.perf_counter) -> float:
         """Return the seconds that the model takes for a batch, after a first pass that is not timed.
 
-        Raise an error that `is_out_of_memory` knows if memory does not hold the batch.
+        Raises an error for which `is_out_of_memory` is true if memory does not hold the batch.
         """
         ids = self.image_ids[:n_images].tolist()
         pixels = self.runner.preprocess(self.stimuli.images(ids))
@@ -87,7 +87,7 @@ class Trial:
 
 
 def search(trial: Trial, n_left: int) -> tuple[int, bool]:
-    """Return the batch size, and whether memory or throughput set it rather than the number of images left."""
+    """Return the best batch size, and whether the search was complete: not cut short because few images are left."""
     largest = max(1, min(MOST_IMAGES, n_left // LARGEST_SHARE, len(trial.image_ids)))
     best, rate, size = 1, 0.0, 1
     while size <= largest:
@@ -133,13 +133,13 @@ class Memory:
         self.peaks.append(peak(self.device))
 
     def holds_double(self) -> bool:
-        """Return whether memory is likely to hold twice the last batch, which grows by twice the last growth."""
+        """Return whether memory is likely to hold twice the last batch, if its peak grows twice as much again."""
         growth = self.peaks[-1] - self.peaks[-2] if len(self.peaks) > 1 else 0
         return 2 * growth < USABLE * free(self.device)
 
 
 def peak(device: str) -> int:
-    """Return the largest number of bytes that this process has taken on a device."""
+    """Return the peak memory of this process on a device, in bytes."""
     if device == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     import torch
@@ -148,7 +148,7 @@ def peak(device: str) -> int:
 
 
 def free(device: str) -> int:
-    """Return the number of bytes above the peak that are free on a device."""
+    """Return the bytes of memory on a device that are free even at this process's peak."""
     if device == "cpu":
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     import torch
@@ -159,10 +159,10 @@ def free(device: str) -> int:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The settings that change memory and time of an image.
+    """The settings that determine how much memory and time an image needs.
 
-    device  the name of the GPU, or `cpu` with its number of threads
-    n_prompts, n_new_tokens  prompts of an image, and the longest answer in tokens
+    device  name of the GPU, or `cpu` with its number of threads
+    n_prompts, n_new_tokens  number of prompts for each image, and the longest answer in tokens
     """
 
     device: str
@@ -175,7 +175,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Remembered:
-    """The number of images in a batch that was found under these conditions."""
+    """The batch size, in images, that an earlier run found under these conditions."""
 
     conditions: Conditions
     n_images: int
@@ -186,24 +186,24 @@ class Remembered:
 
 
 def read_size(base_dir: Path, model_id: str, conditions: Conditions) -> int | None:
-    """Return the remembered batch size; None if there is none for these conditions. A damaged file counts as none."""
+    """Return the stored batch size; None if the file is missing, damaged, or was written under other conditions."""
     path = _path(base_dir, model_id, conditions)
     if not path.exists():
         return None
     try:
         known = read_json(path, Remembered, "delete it")
     except InputError as error:
-        log.warning(f"the batch size is measured again: {error}")
+        log.warning(f"the stored batch size cannot be read, so it is measured again: {error}")
         return None
     return known.n_images if known.conditions == conditions else None
 
 
 def remember_size(base_dir: Path, model_id: str, conditions: Conditions, n_images: int) -> None:
-    """Keep a batch size; a folder that cannot be written only costs the next measurement."""
+    """Store a batch size; if that fails, the next run measures it again."""
     try:
         write_json(_path(base_dir, model_id, conditions), Remembered(conditions, n_images), indent=1)
     except InputError as error:
-        log.info(f"the batch size is not remembered: {error}")
+        log.info(f"the batch size could not be stored, so the next run measures it again: {error}")
 
 
 def _path(base_dir: Path, model_id: str, conditions: Conditions) -> Path:

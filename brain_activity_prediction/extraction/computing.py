@@ -41,10 +41,10 @@ class Computing:
         return None
 
     def compute(self, batch: Batch, pixels: Tensor | None) -> None:
-        """Compute a batch and write the states of each prompt as soon as they are computed.
+        """Compute a batch, and write the states of each prompt as soon as they are computed.
 
-        If memory runs out, the batch size is halved for the rest of the run. Raise InputError if memory does not hold
-        one image, or if the disk is full.
+        If memory runs out, the batch size is halved for the rest of the run. Raises InputError if memory does not hold
+        a single image, or if the disk is full.
         """
         n_images, size = len(batch.image_ids), self.largest
         if n_images > size:
@@ -64,7 +64,7 @@ class Computing:
                 "--quantize 8bit or --device-map auto, or a larger GPU"
             )
         self.largest = (n_images + 1) // 2
-        log.info(f"memory does not hold {n_images} images at a time: from here on {self.largest}")
+        log.info(f"memory does not hold {n_images} images at a time, so batches now have {self.largest}")
         self.compute(Batch(batch.image_ids, lacking), None)
 
     def _written(self, batch: Batch, pixels: Tensor) -> tuple[int | None, ...]:
@@ -113,9 +113,9 @@ class Computing:
             yield from self.runner.encode(pixels, batch.prompts)
 
     def _room_for(self, batch: Batch, results: Iterable[Result]) -> Iterable[Result]:
-        """Pass on the results of a batch; raise DiskFull if the disk has no room for the rest of the run.
+        """Return the results of a batch; raise DiskFull if the disk has no room for the rest of the run.
 
-        The first batch is computed completely before it is written, because its size gives the size of the others.
+        The first batch is computed completely before it is written, because the size of all others follows from it.
         """
         if self.bytes_an_image is None:
             results = list(results)

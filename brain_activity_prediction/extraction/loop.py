@@ -39,11 +39,11 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 from brain_activity_prediction.storage.files import check_room, remove_left_behind
 from brain_activity_prediction.storage.folders import Subject
 
-THREADS_AHEAD = 2  # number of threads; each prepares a batch while the model computes another
+THREADS_AHEAD = 2  # number of threads, each of which prepares a batch while the model computes another one
 
 
 def extract(script, settings: ExtractionSettings) -> None:
-    """Extract the missing hidden states; errors in flags and files are reported before the model is loaded."""
+    """Extract the missing hidden states; report errors in flags and files before the model is loaded."""
     dataset = find_dataset(settings.base_dir, settings.dataset)
     if settings.light:
         dataset = dataset.reading(Reading(light=settings.light))
@@ -83,7 +83,7 @@ def extract(script, settings: ExtractionSettings) -> None:
 
 
 def run(runner: Runner, stimuli: Images, work: Work) -> None:
-    """Compute all batches and store each at once; other processes may work on the same images."""
+    """Compute all batches and store each one when it is ready; other processes may work on the same images."""
     from tqdm import tqdm
 
     computing = Computing(runner, stimuli, work)
@@ -110,13 +110,13 @@ def repair(store: EmbeddingStore) -> None:
 
 
 def say_template(script, settings: ExtractionSettings) -> None:
-    """Report the script's template if the model is not the script's own."""
+    """Report the script's template if another model than the script's own is run with it."""
     if settings.template and settings.checkpoint.model_id != script.MODEL_ID:
-        log.info(f"{settings.checkpoint.model_id} is given the template of {script.MODEL_ID}: {settings.template!r}")
+        log.info(f"{settings.checkpoint.model_id} is run with the template of {script.MODEL_ID}: {settings.template!r}")
 
 
 def check_inputs(work: Work, left: Mapping[tuple, np.ndarray], stimuli: Images) -> None:
-    """Raise InputError if a picture of an image that is left, the device, or room on the disk is missing."""
+    """Raise InputError if a picture that is still to be computed, the device, or room on the disk is missing."""
     settings = work.settings
     stimuli.check(np.concatenate(list(left.values())))
     devices.check_device(settings.device)
@@ -126,14 +126,14 @@ def check_inputs(work: Work, left: Mapping[tuple, np.ndarray], stimuli: Images) 
 
 
 def tidy(work: Work) -> None:
-    """Remove the claims and temporary files of killed runs."""
+    """Remove claims and temporary files that killed runs left behind."""
     remove_left_claims(work.claims_folder)
     for store in work.stores.values():
         remove_left_behind(store.folder)
 
 
 def next_step(work: Work) -> str:
-    """Return the folders of the states, and an alignment command for each subject with this run's flags."""
+    """Return text for the user: the folders of the states, and the alignment command for each subject."""
     settings = work.settings
     _, n_shards = settings.shard
     folders = [f"states: {store.folder}" for store in work.stores.values()]

@@ -3,17 +3,18 @@
 A model script is a module (or any namespace) with the constants
 
     MODEL_ID, REVISION   the model on the Hugging Face hub and its pinned commit
-    IMAGE_STREAMS        {stream: poolings it can have} of the streams that no prompt changes; (None,) for a stream with
-                         one vector for each image, which no pooling changes
+    IMAGE_STREAMS        {stream: possible poolings} of the streams that do not depend on a prompt; (None,) for a stream
+                         that has one vector for each image and therefore no pooling
 
-and the functions below, where a batch has B images, L layers and width W:
+and the functions below. A batch has B images, a stream has L layers of width W:
 
     load(checkpoint, device, dtype) -> model, processor
     preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); called in other threads
-    encode_images(model, processor, pixels, poolings) -> streams, context                            once an image
-    encode_prompt(model, processor, context, prompt, poolings, max_new_tokens) -> streams, answers   once a prompt
+    encode_images(model, processor, pixels, poolings) -> streams, context                          once per batch
+    encode_prompt(model, processor, context, prompt, poolings, max_new_tokens) -> streams, answers    once per prompt
 
-`streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
+`streams` is `{name: (B, L, W)}`. `context` is anything that `encode_prompt` needs from `encode_images`. `answers` are B
+texts or an empty list.
 
 A script whose model reads prompts also has `encode_prompt`, TEMPLATE, PROMPT_STREAMS and three functions that need no
 weights:
@@ -26,16 +27,16 @@ Optional are
 
     MODEL_TYPE           the `model_type` that config.json must name
     GPU_DTYPE            the number format on a GPU if the user selects none (default: float16)
-    SUFFIX               what follows the model id in the name under which its states are stored
-    ANSWER_SETTINGS      further settings that change this model's answers
+    SUFFIX               text that is added to the model id in the name under which the states are stored
+    ANSWER_SETTINGS      more settings that change this model's answers
     CHECKPOINT_FILES     patterns of the files that `--checkpoint` needs (default: config.json)
-    PARTS_ON_HUB         `{subfolder of a checkpoint: (model id, revision)}` of what other repositories of the hub hold
+    PARTS_ON_HUB         `{subfolder of a checkpoint: (model id, revision)}` of parts in other repositories of the hub
     open_stimuli(dataset) -> a `datasets.dataset.Images` for a model that reads something other than the dataset's
-                         pictures; `preprocess` gets the results of `images`
-    own_settings(checkpoint) -> further settings that change this model's hidden states
+                         pictures; `preprocess` gets the results of its `images`
+    own_settings(checkpoint) -> more settings that change this model's hidden states
     former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, if `end_ids` now returns others
-    prompt_tokens(model, processor, context, prompt) -> a `PromptTokens` for each text model that reads the prompt, with
-                         the first image of the batch; a test run prints them
+    prompt_tokens(model, processor, context, prompt) -> a `PromptTokens` for each text model that reads the prompt,
+                         together with the first image of the batch; a test run prints them
     IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
 """
 

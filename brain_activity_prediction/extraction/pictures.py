@@ -1,4 +1,4 @@
-"""Recognise pictures by their pixels: refuse changed ones, and copy the states of equal ones from other datasets."""
+"""Recognise pictures by their pixels: refuse changed pictures, and reuse the states of equal ones of other datasets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 from brain_activity_prediction.storage.folders import Output, embeddings_folder
 from brain_activity_prediction.storage.settings_file import first_difference
 
-COMPARED = 256  # largest number of pictures to compare with those that a store was made from; each is decoded
+COMPARED = 256  # largest number of pictures that are decoded and compared with the digests in a store
 BATCH = 64  # images that are copied together
 
 
 def check_pictures(work: Work, stimuli: NamedImages) -> None:
-    """Raise InputError if a picture has changed since its states were stored; of many, COMPARED are decoded."""
+    """Raise InputError if a picture has changed since its states were stored; compare at most COMPARED."""
     for store in work.stores.values():
         stored = {image: one for image, one in store.digests().items() if image in work.image_ids}
         known = [image for image in sorted(stored) if stimuli.has(image)]
@@ -30,15 +30,15 @@ def check_pictures(work: Work, stimuli: NamedImages) -> None:
         changed = [image for image, now in zip(chosen, stimuli.digests(chosen), strict=True) if now != stored[image]]
         if changed:
             raise InputError(
-                f"{store.folder} holds states of other pictures than those of today ({len(changed)} of {len(chosen)} "
-                f"compared, first: {changed[0]}): restore them, or use another --output, or delete that folder"
+                f"pictures have changed since their states in {store.folder} were computed ({len(changed)} of "
+                f"{len(chosen)} compared, first: {changed[0]}): restore them, use another --output, or delete the folder"
             )
 
 
 def copy_states(work: Work, stimuli: NamedImages, settings: Mapping[int | None, Mapping]) -> None:
-    """Copy states of images that are left from other datasets with results in the same place, by their pixels.
+    """Copy missing states from other datasets' results in the same folder, if their pictures have the same pixels.
 
-    settings  of each prompt's states in this run; states made with others are not copied
+    settings  settings of each prompt's states in this run; states made with other settings are not copied
     """
     own = settings.keys()
     left = np.unique(np.concatenate([*work.lacking().values(), work.image_ids[:0]]))
@@ -60,7 +60,7 @@ def copy_states(work: Work, stimuli: NamedImages, settings: Mapping[int | None, 
 
 
 def _sources(work: Work, prompt: int | None, settings: Mapping) -> Iterator[EmbeddingStore]:
-    """Yield the stores of other datasets that have all streams, made with the same settings."""
+    """Yield the stores of other datasets that have all streams of the prompt, made with the same settings."""
     place, model_id = work.settings.output, work.settings.model_id
     others = [Output(place.folder, None if name == NSD else name) for name in DATASETS]
     folders = dict.fromkeys(embeddings_folder(other, model_id, prompt) for other in others)
@@ -78,7 +78,7 @@ def _copy(
     same: Mapping[ImageId, ImageId],
     digests: Mapping[ImageId, str],
 ) -> None:
-    """Copy states and answers in batches; `same` gives the source's id of each image."""
+    """Copy states and answers in batches; `same` maps each image's id to its id in the source."""
     images, shapes = list(same), source.streams()
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]

@@ -31,10 +31,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Work:
-    """The streams of a run and what is left to compute; nothing here changes a file.
+    """The streams and images of a run, and methods that find what is left to compute. No method changes a file.
 
-    streams  names of the streams under each prompt; under None, those that no prompt changes
-    stores  the store of each prompt, in the same order
+    streams  names of the streams of each prompt; under None, those that do not depend on a prompt
+    stores  store of each prompt, in the same order
     image_ids  (n,) ascending
     """
 
@@ -45,7 +45,7 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """The folder of all hidden states."""
+        """The folder of all hidden states, of this and other models."""
         return part_of(self.settings.output, "image_embeddings")
 
     @property
@@ -59,7 +59,7 @@ class Work:
         """
         done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
         lacks, kind_of, first = ~np.array(done), np.zeros(len(self.image_ids), int), []
-        for lack in lacks:  # one prompt at a time, because comparing whole columns takes far longer
+        for lack in lacks:  # one prompt at a time, because comparing whole columns is much slower
             _, first, kind_of = np.unique(2 * kind_of + lack, return_index=True, return_inverse=True)
         by_prompts = {
             tuple(compress(self.stores, lacks[:, one])): self.image_ids[kind_of == number]
@@ -84,7 +84,7 @@ class Work:
         )
 
     def batches(self) -> list[Batch]:
-        """Return the batches that a single process must compute; the images in a batch lack the same prompts."""
+        """Return the batches that are left for a single process; the images of a batch lack the same prompts."""
         size = self.settings.batch_size
         return [
             Batch(ids[start : start + size].tolist(), prompts)
@@ -93,16 +93,16 @@ class Work:
         ]
 
     def claimed(self, claims: Claims) -> Iterator[Batch]:
-        """Yield batches of images that no other process works on; empty batches while others work on the rest."""
+        """Yield batches of images that no other process works on, and empty batches while all others are claimed."""
         for image_ids, prompts in shared_out(claims, self.lacking, self.settings.batch_size, claim_name):
             yield Batch(np.asarray(image_ids).tolist(), prompts)
 
     def check_complete(self) -> None:
-        """Raise InputError if hidden states that were stored before or during this run are missing."""
+        """Raise InputError if states are missing at the end of a run, because their files were removed during it."""
         if n_left := self.n_left():
             raise InputError(
-                f"{n_left} of {len(self.image_ids)} images lack states in {self.folder}, which were removed while this "
-                "ran: start the same command again"
+                f"{n_left} of {len(self.image_ids)} images lack states in {self.folder}, because files were removed "
+                "during the run: repeat the command"
             )
 
     def summary(self) -> str:
@@ -117,7 +117,7 @@ class Work:
 
 
 def plan(script, settings: ExtractionSettings, image_ids: Sequence[ImageId] | np.ndarray) -> Work:
-    """Return the work of a run on these images, or on its shard, which is every Nth image by id."""
+    """Return the work of a run on these images, or on its shard of them, which is every Nth image by id."""
     first, step = settings.shard
     streams = wanted_streams(script, settings)
     folders = {prompt: embeddings_folder(settings.output, settings.model_id, prompt) for prompt in streams}
@@ -136,7 +136,7 @@ def is_of_answer(stream: str) -> bool:
 
 
 def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, list[str]]:
-    """Return the names of the streams to store under each prompt; under None, the streams that no prompt changes."""
+    """Return the names of the streams to store for each prompt; under None, streams that do not depend on a prompt."""
     model_id, answers = settings.checkpoint.model_id, settings.max_new_tokens > 0
 
     def names(available: Mapping[str, Iterable[str]]) -> list[str]:

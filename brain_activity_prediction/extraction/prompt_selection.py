@@ -1,4 +1,4 @@
-"""The prompts of a run: selected by number, read from a file, and checked against a tokenizer."""
+"""Select the prompts of a run by number, read them from a file, and check them with a model's tokenizer."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ def select_prompts(numbers: Sequence[int] | None, prompts_file: Path | None) -> 
     selected = sorted(set(numbers or [1]))
     for number in selected:
         if number not in known:
-            raise InputError(f"there is no prompt {number}; there are {', '.join(map(str, sorted(known)))}")
+            raise InputError(f"there is no prompt {number}; available: {', '.join(map(str, sorted(known)))}")
     return {number: known[number] for number in selected}
 
 
@@ -37,13 +37,13 @@ def read_prompts(path: Path) -> dict[int, str]:
         pairs = _pairs(read_bytes(path, LARGEST_BYTES).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path} cannot be read as prompts ({' '.join(str(error).split())}): write a number and its text a line, "
-            "like 1: Describe it."
+            f"{path} cannot be read as prompts ({' '.join(str(error).split())}): write a number and its text in each "
+            "line, like 1: Describe it."
         ) from None
     prompts = {int(number): text.strip() for number, text in pairs if re.fullmatch("[0-9]{1,4}", number)}
     if not pairs or len(prompts) < len(pairs) or not all(prompts.values()):
         raise InputError(
-            f"{path} is not a list of prompts: each line must be a number of its own and its text, like 1: Describe it."
+            f"{path} is not a list of prompts: each line must be a different number and its text, like 1: Describe it."
         )
     for number, text in prompts.items():
         if token := SPECIAL_TOKEN.search(text):
@@ -54,7 +54,7 @@ def read_prompts(path: Path) -> dict[int, str]:
 
 
 def check_prompts(prompts: Mapping[int, str], tokenizers: Iterable) -> None:
-    """Raise InputError if a prompt contains a special token of a tokenizer, such as [SEP], or has no tokens at all."""
+    """Raise InputError if a prompt contains a special token of a tokenizer, such as [SEP], or has no tokens."""
     for tokenizer in tokenizers:
         added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
         special = {token for token in added | set(tokenizer.all_special_tokens) if token.strip()}
@@ -71,7 +71,7 @@ def check_prompts(prompts: Mapping[int, str], tokenizers: Iterable) -> None:
 def _pairs(text: str) -> list[tuple[str, str]]:
     """Return the keys and values of a YAML mapping of plain texts, as written; raise ValueError for other YAML.
 
-    The file is only parsed: no tag constructs an object, and no alias can grow without bound.
+    The file is parsed without constructing objects, so that tags run no code and aliases cannot expand without limit.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -85,5 +85,5 @@ def _pairs(text: str) -> list[tuple[str, str]]:
     for _, node in root.value:
         if node.tag != "tag:yaml.org,2002:str":
             raise ValueError(f"the value in line {node.start_mark.line + 1} is not text: put it in quotes")
-        node.value.encode()  # raises ValueError for half of a surrogate pair, which is not valid text
+        node.value.encode()  # raises ValueError for a lone surrogate, which is not valid text
     return [(key.value, value.value) for key, value in root.value]

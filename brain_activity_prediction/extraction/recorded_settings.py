@@ -1,6 +1,7 @@
 """The settings that change the hidden states, recorded in each store's `settings.json` and compared before a run.
 
-Version 1.0.0 did not record all of them. A run continues its stores if today's settings equal those that it used.
+Version 1.0.0 did not record all of them. A run continues a store of version 1.0.0 if its settings are those that
+version 1.0.0 used.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
 class RecordedSettings:
     """The settings that a run records in its stores: flags, weights, stimuli, and tokenised prompts.
 
-    stimuli  the settings of the stimuli
-    prompts  the settings of each prompt, by `prompt_settings`
+    stimuli  settings of the stimuli
+    prompts  settings of each prompt, from `prompt_settings`
     """
 
     script: Any
@@ -41,14 +42,14 @@ class RecordedSettings:
 
     @classmethod
     def read(cls, script, work: Work, stimuli: Mapping) -> RecordedSettings:
-        """Read all settings that change the hidden states; raise InputError as `prompt_settings` does."""
+        """Read all settings that change the hidden states; raise the same errors as `prompt_settings`."""
         settings = work.settings
         prompts = {number: settings.prompts.get(number) for number in work.stores}
         tokenised = prompt_settings(script, settings.checkpoint, prompts, settings.max_new_tokens)
         return cls(script, settings, stimuli, tokenised)
 
     def for_store(self, prompt: int | None, store: EmbeddingStore) -> dict:
-        """Return the settings of one store; weights keep the name under which the store already recorded them."""
+        """Return the settings of one store; if it recorded the weights under an older name, that name is kept."""
         weights = self.settings.checkpoint.recorded_weights(store.settings() or {})
         return self.settings.recorded(prompt) | weights | dict(self.stimuli) | dict(self.prompts[prompt])
 
@@ -61,7 +62,7 @@ class RecordedSettings:
             store.check(self.for_store(prompt, store), implied)
 
     def claim(self, stores: Mapping[int | None, EmbeddingStore]) -> None:
-        """Record the settings; they are read again, because loading may have fetched files from the hub."""
+        """Record the settings in each store, after loading, which may have downloaded files that are part of them."""
         for prompt, store in stores.items():
             store.claim(self.for_store(prompt, store))
 
@@ -70,10 +71,10 @@ def check_dtype(store: EmbeddingStore, settings: ExtractionSettings) -> None:
     """Raise InputError if stored states have another dtype than this device's default, and no --dtype was given."""
     known, own = (store.settings() or {}).get("dtype"), settings.dtype
     if not settings.dtype_given and known not in (None, own):
-        asked, other = ("-g cpu", "a GPU") if settings.device == "cpu" else ("a GPU", "-g cpu")
+        chosen, other = ("on -g cpu", "on a GPU") if settings.device == "cpu" else ("on a GPU", "on -g cpu")
         raise InputError(
-            f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was requested: "
-            f"add --dtype {known}, or request {other}"
+            f"{store.folder} holds states made with dtype = {known}, but the default {chosen} is {own}: "
+            f"add --dtype {known}, or run {other}"
         )
 
 
@@ -94,7 +95,7 @@ def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, record
 
 
 class FormerCheckpoint(Checkpoint):
-    """A checkpoint read as in version 1.0.0: the tokenizer by transformers, the ends of answers from one file."""
+    """A checkpoint read as in version 1.0.0: transformers loads the tokenizer; one file gives the ends of answers."""
 
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer, LlamaTokenizer
@@ -116,20 +117,20 @@ class FormerCheckpoint(Checkpoint):
 def prompt_settings(
     script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], max_new_tokens: int
 ) -> dict[int | None, dict]:
-    """Return the settings of each prompt; those of None, for streams that no prompt changes, have only the template.
-
-    Raise InputError for a prompt that contains a special token, has no tokens, or exceeds a model's context, and for a
-    tokenizer that gives other ids than its own file.
+    """Return the settings of each prompt; under None, for streams that do not depend on a prompt, only the template's.
 
     prompts  {number: text}
-    max_new_tokens  the longest answer; 0 for no answers
+    max_new_tokens  longest answer in tokens; 0 for no answers
+
+    Raises InputError for a prompt that contains a special token, has no tokens, or exceeds a model's context, and for a
+    tokenizer whose ids differ from those in its own file.
     """
     own = script.own_settings(checkpoint) if hasattr(script, "own_settings") else {}
     settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
     if not hasattr(script, "prompt_ids"):
         return settings
     import_torchvision()  # before transformers, which needs it for some configurations and tokenizers
-    import_model_classes()  # some configurations import them, and with them torch's compiler
+    import_model_classes()  # some configurations import model classes, which import torch's compiler
     for number, prompt in prompts.items():
         settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
         if prompt is not None and hasattr(script, "contexts"):

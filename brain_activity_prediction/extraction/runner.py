@@ -1,4 +1,4 @@
-"""A loaded model with the functions of its model script, and checks of the hidden states that these return."""
+"""Run a loaded model with the functions of its model script, and check the hidden states that they return."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Runner:
     """The model on its device, with the prompts and poolings of a run."""
 
     def __init__(self, script, settings: ExtractionSettings):
-        """Load the model; raise InputError if it cannot be loaded, or if its tokenizers cannot read a prompt."""
+        """Load the model; raise InputError if that fails, or if its tokenizers cannot read a prompt."""
         import torch
 
         import_torchvision()
@@ -39,7 +39,7 @@ class Runner:
         self.untrained = settings.checkpoint.seed is not None
         self.poolings = tuple(settings.poolings)
         self.max_new_tokens = settings.max_new_tokens
-        with without_compiler(), guarded(f"{settings.checkpoint.source} could not be made ready"):
+        with without_compiler(), guarded(f"{settings.checkpoint.source} could not be loaded"):
             self.model, self.processor = script.load(settings.checkpoint, self.device, self.dtype)
         parts = (getattr(self.processor, name, None) for name in TOKENIZERS)
         check_prompts(self.prompts, [tokenizer for tokenizer in parts if tokenizer is not None])
@@ -82,7 +82,7 @@ class Runner:
                     yield prompt, streams, answers
 
     def prompt_tokens(self, image: Image, prompts: Iterable[int]) -> dict[int, list[PromptTokens]]:
-        """Return the tokens that each text model of the network reads for an image and each prompt, if known."""
+        """Return the tokens that each text model reads for an image and each prompt; empty if unknown."""
         import torch
 
         describe = getattr(self.script, "prompt_tokens", None)
@@ -96,7 +96,7 @@ class Runner:
     def checked(
         self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]
     ) -> dict[str, np.ndarray]:
-        """Convert the streams (B, L, W) to the stored dtype; raise InputError as `stored` does.
+        """Convert the streams (B, L, W) to the stored dtype; raise InputError for the same reasons as `stored`.
 
         Only untrained models may have layers whose values are all zero.
         """
@@ -112,8 +112,8 @@ def stored(
 ) -> dict[str, np.ndarray]:
     """Convert the streams (B, L, W) to the dtype in which they are stored.
 
-    Raise InputError if a stream is missing or misshapen. Raise it, naming image and layer, if a value is not finite or
-    all values of a layer are zero after the conversion.
+    Raises InputError if a stream is missing or has the wrong shape. Also raises it, with image and layer, if a value is
+    not finite after the conversion, or if all values of a layer are zero.
     """
     import torch
 

@@ -15,19 +15,19 @@ from brain_activity_prediction.storage.folders import Output, Subject, stored_id
 class ExtractionSettings:
     """Settings of an extraction run: the hidden states to compute, the model's weights, and the folder to store in.
 
-    `cli.extraction_command.settings` makes it from the flags. `recorded` returns the settings that change the numbers.
+    `cli.extraction_command.settings` makes it from the flags. `recorded` returns the settings that change the states.
 
-    dataset  the name given with --dataset
-    subjects  the images of any of them are extracted
-    template  the text around each prompt; None for a model without prompts
+    dataset  name given with --dataset
+    subjects  subjects whose images are extracted
+    template  text around each prompt; None for a model without prompts
     prompts  {number: text}, ascending
-    prompts_file  the file that the prompts were read from; None for the study's own
-    max_new_tokens  the longest answer in tokens; 0 for no answers
-    dtype  the torch dtype of weights and computation; `dtype_given` tells whether the user chose it
-    device  a torch device, such as cpu or cuda:0
-    batch_size  number of images; `auto` until `extraction.batch_size` has found it
-    suffix  follows the model id in the name of the stored states, for a model that reads other than NSD's pictures
-    light  conversion of NSD-synthetic's pixels; None for the dataset's own
+    prompts_file  file from which the prompts were read; None for the study's prompts
+    max_new_tokens  longest answer in tokens; 0 for no answers
+    dtype  torch dtype of weights and computation; `dtype_given` tells whether the user chose it
+    device  torch device, such as cpu or cuda:0
+    batch_size  number of images in a batch; `auto` until `extraction.batch_size` has found it
+    suffix  text added to the model id in the name of the stored states, if the model does not read pictures
+    light  conversion of NSD-synthetic's pixels; None for the dataset's default
     shard  (index from 0, number of shards)
     """
 
@@ -58,14 +58,14 @@ class ExtractionSettings:
 
     @property
     def place_flags(self) -> list[str]:
-        """The flags that every script needs to find the dataset and the place of the results."""
+        """The flags with which every script finds the dataset and the folder of results."""
         output = self.output.folder if self.output.folder != self.base_dir else None
         return place_flags(self.base_dir, self.dataset, output)
 
     def recorded(self, prompt: int | None) -> dict:
-        """Return the settings that `settings.json` records for the states of a prompt.
+        """Return settings that `settings.json` records for the states of a prompt.
 
-        The weights, the stimuli and the prompt's token ids are recorded with them.
+        `RecordedSettings` adds the weights, the stimuli and the prompt's token ids.
         """
         recorded = {
             "model_id": self.model_id,

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def try_out(runner: Runner, stimuli: Images, work: Work) -> None:
-    """Print the prompts, streams, statistics, an answer, speed, memory, and the hours and gigabytes of a whole run."""
+    """Print prompts, statistics of the streams, an answer, speed, memory, and hours and gigabytes of the whole run."""
     batch, n_left = work.batches()[0], work.n_left()
     pixels = runner.preprocess(stimuli.images(batch.image_ids))
-    list(runner.encode(pixels, batch.prompts))  # warm-up, so that choosing kernels is not timed
+    list(runner.encode(pixels, batch.prompts))  # warm-up, so that the selection of GPU kernels is not timed
     start = time.perf_counter()
     results = list(runner.encode(runner.preprocess(stimuli.images(batch.image_ids)), batch.prompts))
     streams = [(prompt, name, states.cpu()) for prompt, named, _ in results for name, states in named.items()]
@@ -51,7 +51,7 @@ def try_out(runner: Runner, stimuli: Images, work: Work) -> None:
     settings = work.settings
     kind, names = "cpu" if runner.device == "cpu" else "gpu", sorted(set().union(*work.streams.values()))
     record_rate(settings.output.folder, settings.model_id, MeasuredRate(kind, names, prompts, seconds))
-    print("no states were written, only this rate for sweep.py plan")
+    print("no states were written; the speed was recorded for sweep.py plan")
 
 
 def _description(states: Tensor) -> str:
@@ -66,12 +66,12 @@ def _memory(device: str) -> str:
     import torch
 
     if device == "cpu":
-        return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB of memory at the most"
-    return f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of GPU memory at the most"
+        return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB of memory at most"
+    return f"{torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB of GPU memory at most"
 
 
 def prompt_report(runner: Runner, settings: ExtractionSettings, image: Image, prompts: Sequence[int]) -> Iterator[str]:
-    """Yield lines on the prompts with one image, on the context and on the ends of an answer."""
+    """Yield lines of text on the prompts with one image, the models' contexts, and the tokens that end an answer."""
     for prompt, readers in runner.prompt_tokens(image, prompts).items():
         for tokens in readers:
             lines = tokens.lines()
@@ -89,7 +89,7 @@ def prompt_report(runner: Runner, settings: ExtractionSettings, image: Image, pr
 
 
 def context_lines(script, settings: ExtractionSettings, prompts: Sequence[int]) -> Iterator[str]:
-    """Yield the number of positions of each text model that reads the prompts."""
+    """Yield a line for each text model that reads the prompts, with the number of its positions."""
     contexts = getattr(script, "contexts", lambda checkpoint, prompt: [])
     for context in contexts(settings.checkpoint, settings.prompts[prompts[0]]):
         limit = f"{context.positions:,} positions" if context.positions else "no limit"
@@ -100,10 +100,10 @@ def context_lines(script, settings: ExtractionSettings, prompts: Sequence[int]) 
 
 
 def end_lines(runner: Runner, settings: ExtractionSettings) -> Iterator[str]:
-    """Yield the tokens that end an answer, and those that close the thinking before it by force."""
+    """Yield lines on the tokens that end an answer, and on those added to end a thinking that is too long."""
     ends = {"ends of an answer": sorted(runner.script.end_ids(settings.checkpoint))}
     if thinking := thinking_of(runner):
-        ends["end of the thinking, if closed by force"] = thinking.closing
+        ends["tokens that end the thinking if it is too long"] = thinking.closing
     tokenizer = getattr(runner.processor, "tokenizer", None)
     for name, ids in ends.items():
         texts = [repr(token_text(tokenizer, token)) for token in ids] if tokenizer else [""] * len(ids)
@@ -112,5 +112,5 @@ def end_lines(runner: Runner, settings: ExtractionSettings) -> Iterator[str]:
 
 
 def thinking_of(runner: Runner) -> Thinking | None:
-    """Return the end of the model's thinking; None for a model that answers at once."""
+    """Return how the model's thinking ends; None for a model that does not think before it answers."""
     return getattr(runner.processor, "thinking", None)

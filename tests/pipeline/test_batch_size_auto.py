@@ -53,7 +53,7 @@ def test_the_size_is_found_once_and_changes_no_more_than_rounding(tmp_path, clip
     size = json.loads(remembered.read_text())["n_images"]
     assert size in (1, 2, 4)
     extract(tmp_path, clip, "org/auto", "-b", "auto", "--shard", "1/2")
-    assert caplog.text.count("as found before on this device") == 1
+    assert caplog.text.count("as found by an earlier run on this device") == 1
     expected = states(nsd, "org/eight")
     np.testing.assert_allclose(states(nsd, "org/auto"), expected, atol=1e-5 * np.abs(expected).max())
     batches = EmbeddingStore(embeddings_folder(nsd, "org/auto", None)).folder.glob("batch_*.h5")

@@ -152,7 +152,7 @@ def test_images_without_a_caption_are_counted_before_the_model_is_loaded(own_nsd
 def test_a_model_that_is_no_clip_is_refused(own_nsd, captions, tmp_path):
     models.write_vit(tmp_path / "vit", num_hidden_layers=1)
     (tmp_path / "vit" / "tokenizer.json").touch()
-    with pytest.raises(InputError, match="is no CLIP, but a vit"):
+    with pytest.raises(InputError, match="is not a CLIP but a vit"):
         extract(own_nsd, tmp_path / "vit", captions)
 
 

@@ -246,7 +246,7 @@ WRONG = {
                 + lines[:1:-1]
             )
         ),
-        "brainmask.nii.gz does not mark the 22 voxels of .*VoxelMetadata.csv, in order",
+        "brainmask.nii.gz does not mark the 22 voxels of .*VoxelMetadata.csv in the same order",
     ),
     "a truncated frame": (
         "things",

@@ -38,7 +38,7 @@ def test_pictures_can_be_added_to_an_experiment(experiment, capsys):
 def test_a_changed_picture_is_refused_by_name(experiment):
     name = image_names()[7]
     Image.new("RGB", (8, 8), "red").save(experiment / "images" / name)
-    with pytest.raises(InputError, match=rf"states of other pictures .*\(1 of 60 compared, first: {name}\)"):
+    with pytest.raises(InputError, match=rf"pictures have changed .*.1 of 60 compared, first: {name}."):
         extract(colours(), experiment, "-s", "sub-01")
 
 

@@ -172,7 +172,7 @@ def test_a_dtype_that_differs_for_want_of_a_gpu_says_so(own_nsd):
     extract(colours(), own_nsd, "--dtype", "float16")
     with pytest.raises(
         InputError,
-        match=r"dtype = float16, this run has float32 because -g cpu was requested: add --dtype float16",
+        match=r"dtype = float16, but the default on -g cpu is float32: add --dtype float16",
     ):
         extract(colours(), own_nsd)
     extract(colours(), own_nsd, "--dtype", "float16")

@@ -125,7 +125,7 @@ def test_a_file_of_prompts_replaces_the_nine(base_dir, extract, tmp_path, name, 
     assert "40 images were done before, 0 are left" in extract("-p", "1", "--prompts-file", str(path))
     assert "40 are left" in extract("-p", "12", "--prompts-file", str(path))
     assert store(base_dir, 12).settings()["prompt"] == "Name a colour."
-    with pytest.raises(InputError, match="there is no prompt 2; there are 1, 12"):
+    with pytest.raises(InputError, match="there is no prompt 2; available: 1, 12"):
         extract("-p", "2", "--prompts-file", str(path))
 
 

@@ -62,7 +62,7 @@ def test_after_a_first_forward_that_failed_another_dtype_is_welcome(own_nsd):
 
 
 @pytest.mark.parametrize(
-    ("part", "said"), [("load", "could not be made ready"), ("preprocess", "could not prepare the images")]
+    ("part", "said"), [("load", "could not be loaded"), ("preprocess", "could not prepare the images")]
 )
 def test_a_processor_or_a_loader_that_fails_is_one_line(part, said, own_nsd):
     with pytest.raises(InputError, match=said):

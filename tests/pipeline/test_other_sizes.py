@@ -38,7 +38,7 @@ def test_states_of_another_size_go_under_its_own_id(script, model_id, stream, pr
     for more in ([], ["--model-id", model_id]):
         done = run_here(script, *flags, *more)
         assert done.returncode == 0, done.stderr
-    template = "is given the template of llava-hf/llava-1.5-13b-hf: 'USER: <image>\\n{prompt} ASSISTANT:'"
+    template = "is run with the template of llava-hf/llava-1.5-13b-hf: 'USER: <image>\\n{prompt} ASSISTANT:'"
     assert (f"{model_id} {template}" in done.stderr) == (script == LLAVA)
     folder = embeddings_folder(own_nsd, model_id, prompt)
     assert len(list(folder.parent.iterdir())) == 2

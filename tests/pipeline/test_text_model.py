@@ -172,7 +172,7 @@ def test_a_folder_of_sentence_transformers_names_the_modules_left_out(own_nsd, c
     assert EmbeddingStore(embeddings_folder(own_nsd, "org/text", None)).streams() == {"text": (4, 16)}
     assert "is a model of sentence-transformers: its Pooling, Normalize after the" in errors
     assert "--pooling selects the tokens, as this model does with --pooling cls" in errors
-    assert "its prompts are not put before the captions ('query: '): write one into the captions" in errors
+    assert "the model's own prompts are not added to the captions ('query: '): if the model should read one" in errors
 
 
 def test_clip_text_and_text_model_continue_the_same_states(own_nsd, captions, tmp_path):

@@ -132,7 +132,7 @@ def test_the_longest_thinking_is_recorded_and_compared(tmp_path, llava):
     ("flags", "expected"),
     [
         (("--thinking", "on"), "has no thinking mode: leave out --thinking on"),
-        (("--max-thinking-tokens", 9), "limits the thinking of --thinking on"),
+        (("--max-thinking-tokens", 9), "has an effect only with --thinking on"),
     ],
 )
 def test_thinking_that_cannot_be_is_refused_before_anything_is_written(tmp_path, llava, flags, expected):

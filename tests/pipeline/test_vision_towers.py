@@ -245,7 +245,7 @@ def test_a_network_for_videos_says_how_many_frames_it_is_shown(video, caplog):
     model, frames, folder = video
     with caplog.at_level("INFO"):
         loaded(folder)
-    assert f"{type(model).__name__} reads videos: each picture is shown as {frames} equal frames" in caplog.text
+    assert f"{type(model).__name__} reads videos: each picture is given to it as {frames} equal frames" in caplog.text
 
 
 def test_the_cells_of_a_still_video_lie_where_the_image_has_them(video):

@@ -59,8 +59,8 @@ def test_out_of_memory_halves_the_batch_says_so_and_changes_no_number(own_nsd, c
     assert calls == [4] * 10
     said = re.findall("memory does not hold .*", capsys.readouterr().err)
     assert said == [
-        "memory does not hold 16 images at a time: from here on 8",
-        "memory does not hold 8 images at a time: from here on 4",
+        "memory does not hold 16 images at a time, so batches now have 8",
+        "memory does not hold 8 images at a time, so batches now have 4",
     ]
     assert_all_there(own_nsd, [1])
 
@@ -101,7 +101,7 @@ def test_states_removed_during_a_run_end_it_and_the_next_run_restores_them(own_n
 
     script.encode_images = images
     with pytest.raises(
-        InputError, match=r"\d+ of 40 images lack states in .*image_embeddings, which were removed while"
+        InputError, match=r"\d+ of 40 images lack states in .*image_embeddings, because files were removed"
     ):
         extract(script, own_nsd, "-b", 8)
     extract(colours(), own_nsd, "-b", 8)

@@ -139,7 +139,7 @@ def test_a_sweep_says_which_subjects_have_no_betas_and_leaves_their_alignments_o
         (
             "--roi prf-visualroi",
             r"--align: subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\); "
-            "its ROI files are floc-faces, floc-places, prf-visualrois$",
+            "available: floc-faces, floc-places, prf-visualrois$",
         ),
         (
             "--stream vision langage",

@@ -98,7 +98,7 @@ def test_a_damaged_file_is_said_and_measured_again(tmp_path, caplog, content):
     (path,) = tmp_path.rglob("*.json")
     path.write_text(content)
     assert read_size(tmp_path, "org/model", CPU) is None
-    assert "the batch size is measured again" in caplog.text
+    assert "so it is measured again" in caplog.text
 
 
 def test_no_size_below_one_is_read(tmp_path):

@@ -143,14 +143,14 @@ def test_a_label_without_a_name_is_refused_a_file_without_names_is_no_default(la
 def test_an_roi_file_that_is_not_there_is_said_with_those_that_are(layout, mask):
     said = (
         r"^subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\); "
-        r"its ROI files are floc-faces, floc-places, prf-visualrois$"
+        r"available: floc-faces, floc-places, prf-visualrois$"
     )
     with pytest.raises(InputError, match=said):
         region_masks(layout, 1, mask, ["prf-visualroi"])
     for path in layout.nsdgeneral(1).parent.glob("*.nii.gz"):
         if path != layout.nsdgeneral(1):
             path.unlink()
-    with pytest.raises(InputError, match=r"there are none$"):
+    with pytest.raises(InputError, match=r"available: none$"):
         region_masks(layout, 1, mask, ["prf-visualrois"])
 
 

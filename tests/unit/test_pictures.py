@@ -83,7 +83,7 @@ REFUSED = {
     "moving.png": (animated, "has 2 frames"),
     "float.tif": (
         lambda path: Image.fromarray(DEEP[..., 0].astype(np.float32)).save(path),
-        "unsupported pixels (Pillow mode F): store",
+        "unsupported pixels .Pillow mode F.: store",
     ),
     "turned.tif": (turned, "has an orientation tag: store it upright, without the tag"),
     "glass.png": (lambda path: Image.new("RGBA", (4, 4), (1, 2, 3, 9)).save(path), "has transparent pixels: store it"),

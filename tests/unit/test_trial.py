@@ -7,7 +7,7 @@ from brain_activity_prediction.extraction import trial
 
 @pytest.mark.parametrize(
     ("device", "said"),
-    [("cuda:1", "3.25 GB of GPU memory at the most"), ("cpu", "1.50 GB of memory at the most")],
+    [("cuda:1", "3.25 GB of GPU memory at most"), ("cpu", "1.50 GB of memory at most")],
 )
 def test_memory_is_that_of_the_device(device, said, monkeypatch):
     monkeypatch.setattr("torch.cuda.max_memory_allocated", {"cuda:1": 3.25e9}.__getitem__)

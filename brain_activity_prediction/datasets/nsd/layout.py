@@ -164,7 +164,7 @@ class Layout:
         unions = (FAMILIES, *(side + FAMILIES for side in HEMISPHERES))
         if name not in {*known, *self.roi_files(subject), "nsdgeneral", *unions}:
             meant, there = did_you_mean(name, [*known, FAMILIES]), ", ".join(known) or "none"
-            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}; its ROI files are {there}")
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}; available: {there}")
 
     def lone_half(self, subject: int, name: str) -> str | None:
         """Return the file name, such as lh.floc-faces, of an ROI that only one hemisphere has; otherwise None."""

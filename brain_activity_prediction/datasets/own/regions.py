@@ -63,7 +63,7 @@ def read_regions(
     for name in names:
         if name not in known:
             raise InputError(
-                f"subject {subject} has no region {name}{did_you_mean(name, known)}; its regions are "
+                f"subject {subject} has no region {name}{did_you_mean(name, known)}; available: "
                 f"{', '.join(sorted(known))}"
             )
     return {
