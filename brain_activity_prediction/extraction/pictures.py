@@ -31,7 +31,7 @@ def check_pictures(work: Work, stimuli: NamedImages) -> None:
         if changed:
             raise InputError(
                 f"pictures have changed since their states in {store.folder} were computed ({len(changed)} of "
-                f"{len(chosen)} compared, first: {changed[0]}): restore them, use another --output, or delete the folder"
+                f"{len(chosen)} compared, first: {changed[0]}): restore them, use another --output, or delete it"
             )
 
 

@@ -1,7 +1,7 @@
 """Render chat templates, and find in them how a model's thinking begins and ends.
 
-Templates of published models differ in the variable that lets a model think, and in the marks around a thought. The
-marks are read off the template itself, from how it writes a past thought.
+Templates of published models differ in the variable that turns thinking on, and in the marks around a thought. The
+marks are found in the text that the template writes for an earlier thought.
 """
 
 import datetime as calendar
@@ -19,21 +19,21 @@ SWITCHES: dict[str, tuple[Any, Any]] = {
     "thinking_mode": ("disabled", "enabled"),
     "reasoning_effort": ("none", "high"),
 }
-# Some templates write today's date; a run that continues on another day would mix prompts.
+# Some templates write today's date, so that a run that continues on another day would mix different prompts.
 DATE = calendar.datetime(2025, 1, 1)
-# Texts that no template writes itself.
+# Placeholders: texts that no template contains.
 STAND_IN, THOUGHT, ANSWERED = "Zq7 stands for the prompt", "Zq7 stands for a thought", "Zq7 stands for an answer"
-FIRST_MARK = re.compile(r"\s*(<[^<>]*>|\[[^][]*\]|\S+)")  # of the text that closes a thought
+FIRST_MARK = re.compile(r"\s*(<[^<>]*>|\[[^][]*\]|\S+)")  # first mark in the text that closes a thought
 PARTS = "{'type':"  # how Jinja writes the parts of a message that a template takes as plain text
 
 
 @dataclass(frozen=True)
 class Marks:
-    """The texts around a thought.
+    """The texts around a thought of a model.
 
-    opening  the mark that begins it
-    closing  the text that ends it, up to the answer
-    before  the whole text from the end of the prompt to the thought; None if it is not known
+    opening  mark that begins the thought
+    closing  text from the end of the thought to the answer
+    before  whole text from the end of the prompt to the thought; None if unknown
     """
 
     opening: str
@@ -48,36 +48,36 @@ class Marks:
         return after.startswith(before) and FIRST_MARK.match(self.closing)[0].strip() not in after.removeprefix(before)
 
     def are_in(self, answer: str) -> bool:
-        """Return whether an answer has a thought."""
+        """Return whether an answer contains a thought."""
         return self.closing.strip() in answer or (bool(self.opening) and answer.lstrip().startswith(self.opening))
 
 
 THINK = Marks("<think>", "\n</think>\n\n")
-# Marks of models whose templates leave past thoughts out.
+# Marks of models whose templates omit earlier thoughts.
 KNOWN = (THINK, Marks("<|channel>thought", "\n<channel|>"), Marks("[THINK]", "[/THINK]"))
 
 
 def own_template(processor) -> str | None:
-    """Return the chat template of a checkpoint's processor or tokenizer, of several the default; None without one."""
+    """Return the (default) chat template of a checkpoint's processor or tokenizer; None if it has none."""
     own = getattr(processor, "chat_template", None)
     own = own or getattr(getattr(processor, "tokenizer", None), "chat_template", None)
     return own.get("default") if isinstance(own, dict) else own
 
 
 def said(role: str, text: str, *before: dict, **more: str) -> dict:
-    """Return a message of a chat with one text, after other parts such as an image."""
+    """Return a chat message: other parts such as an image, then a text."""
     return {"role": role, "content": [*before, {"type": "text", "text": text}], **more}
 
 
 def asked() -> dict:
-    """Return the user's message: an image, then the text that stands for the prompt."""
+    """Return the user's message: an image, then the placeholder of the prompt."""
     return said("user", STAND_IN, {"type": "image"})
 
 
 def rendered(processor, template: str, messages: list[dict], thinking: bool, answer_next: bool = True) -> str:
-    """Return the text that a chat template makes of messages.
+    """Return the text that a chat template makes from messages.
 
-    answer_next  whether the model's answer follows
+    answer_next  whether the text ends where the model's answer begins
     """
     with fixed_date():
         return processor.apply_chat_template(
@@ -90,7 +90,7 @@ def rendered(processor, template: str, messages: list[dict], thinking: bool, ans
 
 
 def switched(template: str, thinking: bool) -> Mapping[str, Any]:
-    """Return the variable of a template that lets the model think or not, with its value; empty without one."""
+    """Return the variable of a template that turns thinking on or off, with its value; empty if there is none."""
     from transformers.utils.chat_template_utils import _get_template_variables
 
     variables = _get_template_variables(template)
@@ -102,7 +102,7 @@ def switched(template: str, thinking: bool) -> Mapping[str, Any]:
 
 
 def marks_of(processor, template: str) -> Marks | None:
-    """Return the marks around a thought, as a chat template writes a past one; None if it does not tell them."""
+    """Return the marks that a chat template writes around an earlier thought; None if they cannot be found."""
     thought = {"type": "thinking", "thinking": THOUGHT}
     for past in (
         said("assistant", ANSWERED, reasoning_content=THOUGHT),
@@ -112,7 +112,7 @@ def marks_of(processor, template: str) -> Marks | None:
         try:
             text = rendered(processor, template, [asked(), past], True, answer_next=False)
             prompt = rendered(processor, template, [asked()], True)
-        except Exception:  # templates raise errors of Jinja's and of their own
+        except Exception:  # templates raise Jinja's errors and their own
             continue
         before, _, after = text.rpartition(STAND_IN)[2].partition(THOUGHT)
         closing, answered, _ = after.partition(ANSWERED)
@@ -124,7 +124,7 @@ def marks_of(processor, template: str) -> Marks | None:
 
 @contextmanager
 def fixed_date() -> Iterator[None]:
-    """Let chat templates see the same date on every day while the `with` block runs."""
+    """Give chat templates the date DATE instead of today's while the `with` block runs."""
     from transformers.utils import chat_template_utils
 
     class Fixed(calendar.datetime):

@@ -1,8 +1,8 @@
 """Run a causal language model: read the shared prefix once for each image, then each question after it.
 
-The keys and values of the prefix stay in the cache. Those of a question and its answer are removed afterwards, so that
-nine questions need only one pass over the prefix. All rows of a batch have the same tokens except for the image, so
-that no padding is needed.
+The keys and values of the prefix stay in the cache. Those of a question and its answer are removed afterwards. Nine
+questions therefore need only one pass over the prefix. All rows of a batch have the same text tokens, so that no
+padding is needed.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -31,12 +31,12 @@ class Context:
     positions: int | None
     reader: str = "language model"
     answers: bool = True  # whether the answer takes positions of this model
-    thinking: int = 0  # number of tokens that the model may think before an answer
+    thinking: int = 0  # largest number of tokens of the thinking before an answer
 
     def check(self, prompt: str = "a prompt", max_new_tokens: int = 0) -> None:
         """Raise InputError if a prompt and its answer have more tokens than the model has positions.
 
-        Without this check, models with rotary positions would compute meaningless hidden states.
+        Without this check, models with rotary positions would compute meaningless hidden states without an error.
         """
         thinking = self.thinking if max_new_tokens else 0
         longest = self.tokens + thinking + max(max_new_tokens - 1, 0)  # the model does not read an answer's last token
@@ -46,22 +46,22 @@ class Context:
             fewer = " or fewer --max-new-tokens" if max_new_tokens else ""
             fewer += " or --max-thinking-tokens" if thinking else ""
             raise InputError(
-                f"{prompt} takes {self.tokens + thinking + max_new_tokens} tokens with its image{spent}, and the "
+                f"{prompt} takes {self.tokens + thinking + max_new_tokens} tokens with its image{spent}, but the "
                 f"{self.reader} has {self.positions} positions: give a shorter prompt{fewer}"
             )
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """A causal language model; if it attends to images, it is bound to those of one batch.
+    """The functions of a causal language model; if it attends to images, they use the images of one batch.
 
-    run  reads T more tokens on top of a cache; returns their hidden states after the final norm, (B, T, W)
-    embed  turns token ids (B, T) into the inputs of `run`
-    head  turns hidden states (B, W) into logits (B, vocabulary)
-    points  the points of the network where its hidden states are read, see `layer_points`
-    end_ids  the token ids that end an answer
-    positions  the longest text that the model was made for, in tokens
-    thinking  the end of the thinking that precedes an answer; None for a model that answers at once
+    run  function that reads T more tokens after a cache; returns their hidden states after the final norm, (B, T, W)
+    embed  function from token ids (B, T) to the inputs of `run`
+    head  function from hidden states (B, W) to logits (B, vocabulary)
+    points  points of the network at which its hidden states are read, see `layer_points`
+    end_ids  token ids that end an answer
+    positions  length of the longest text that the model can read, in tokens; None without a limit
+    thinking  how the thinking before an answer ends; None for a model that does not think
     """
 
     run: Callable[[Tensor, Cache], Tensor]
@@ -95,7 +95,7 @@ class Prefix:
 
 
 def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -> Prefix:
-    """Read the part of the prompt before the question; `tokens` as in `pooled`, with positions within the prefix."""
+    """Read the part of the prompt before the question; `tokens` has positions within the prefix (see `pooled`)."""
     from transformers import DynamicCache
 
     decoder.check_room(inputs.shape[1], 0)
@@ -111,7 +111,7 @@ def read_question(
     """Read a question after its prefix; return hidden states pooled over both, and answers as `read_prompt` does.
 
     ids  token ids of the question
-    tokens  as in `pooled`, with positions within the question
+    tokens  for each pooling, positions within the question (see `pooled`)
     """
     import torch
 
@@ -128,8 +128,8 @@ def read_prompt(
 ) -> tuple[PooledStates, list[list[int]]]:
     """Return the hidden states pooled over a whole prompt, and each row's greedy answer as token ids, without its end.
 
-    With `max_new_tokens` the pooling `response` is added. It covers every position that predicts a token of the answer:
-    from the prompt's last position to the position that predicts the answer's end.
+    With `max_new_tokens`, the pooling `response` is added. It averages over all positions that predict a token of the
+    answer: from the prompt's last position to the position that predicts the end of the answer.
     """
     from transformers import DynamicCache
 
@@ -150,7 +150,7 @@ def _read(
 def answer(
     decoder: Decoder, cache: Cache, states: PooledStates, last: Tensor, max_new_tokens: int
 ) -> tuple[PooledStates, list[list[int]]]:
-    """Decode greedily from the hidden states (B, W) that predict the first token."""
+    """Decode greedily, beginning with the hidden states `last` (B, W) that predict the first token."""
     import torch
 
     if decoder.thinking is not None:
@@ -168,9 +168,9 @@ def answer(
 
 
 def tokens_read(tokenizer, prefix: Prefix, before: list[int], after: list[int], own: slice) -> list[PromptTokens]:
-    """Return the tokens of a prompt around its image, of which the image's fill the rest of the prefix.
+    """Return the tokens of a prompt and its image, whose tokens are those of the prefix after `before`.
 
-    before, after, own  as `split_template` returns them
+    before, after, own  results of `split_template`
     """
     n_image = prefix.cache.get_seq_length() - len(before)
     ids = [*before, *[None] * n_image, *after]
@@ -208,7 +208,7 @@ def tokens_within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> sl
 
 
 def shifted(tokens: slice, places: int) -> slice:
-    """Return a slice of token positions moved back by `places`, for tokens that follow `places` other tokens."""
+    """Return a slice of token positions increased by `places`, because `places` other tokens precede them."""
     return slice(tokens.start + places, tokens.stop + places)
 
 
@@ -230,5 +230,5 @@ def end_with(model, ids: frozenset[int]) -> None:
 
 
 def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:
-    """Return each row's answer as text; without rows, return an empty list, unlike `batch_decode`."""
+    """Return each row's answer as text; an empty list for no rows, which `batch_decode` does not accept."""
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]

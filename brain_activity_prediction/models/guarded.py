@@ -24,8 +24,8 @@ class LibraryError(InputError):
 def guarded(what: str, remedy: str = BELONG_TOGETHER) -> Iterator[None]:
     """Turn any exception of a model library into a LibraryError of one line: what failed, why, and what to do.
 
-    All exceptions are caught, because every library raises other ones for a wrong checkpoint. Put only the library's
-    own calls into the `with` block. The caller must handle running out of memory.
+    All exceptions are caught, because each library raises its own for a wrong checkpoint. Put only the library's own
+    calls into the `with` block. Running out of memory is not converted: the caller must handle it.
 
     what  description of the failure, such as "LlavaForConditionalGeneration could not compute image 71"
     """

@@ -1,7 +1,7 @@
-"""IDEFICS' processor, called as those of other models.
+"""Call IDEFICS' processor like those of other models.
 
-It takes a text and its images as one list, in their order. If it gets them apart, as other processors do, it puts the
-image before the text, in addition to the text's own placeholder.
+IDEFICS' processor expects text and images in one list, in their order. If it gets them separately, like other
+processors, it puts the image before the text although the text already has a placeholder.
 """
 
 import re
@@ -14,7 +14,7 @@ PLACEHOLDER = re.compile("(?:<fake_token_around_image>)?<image>(?:<fake_token_ar
 
 
 class TurnsProcessor:
-    """A processor that takes texts with a placeholder, and an image for each."""
+    """A processor for texts that contain a placeholder, and an image for each text."""
 
     def __init__(self, processor):
         self.processor = processor
@@ -25,13 +25,13 @@ class TurnsProcessor:
     def __call__(self, images: Image | Sequence, text: str | Sequence[str], **settings):
         """Return the inputs of texts and images; raise ValueError if their tokens are not those of the texts.
 
-        images  one for each text, by itself or in a list
-        settings  not read: the processor writes the first token, and returns tensors
+        images  one image for each text, given directly or in a list
+        settings  ignored, because the processor always adds the first token and returns tensors
         """
         texts = [text] if isinstance(text, str) else text
         single = [image[0] if isinstance(image, list) else image for image in as_list(images)]
         turns = [self._turns(*pair) for pair in zip(texts, single, strict=True)]
-        # The text writes the ends of turns itself.
+        # The text already contains the ends of turns.
         inputs = self.processor(text=turns, add_end_of_utterance_token=False, return_tensors="pt")
         for row, one in zip(inputs["input_ids"].tolist(), texts, strict=True):
             whole = self.tokenizer(one, add_special_tokens=not self._begins(one)).input_ids
@@ -48,11 +48,11 @@ class TurnsProcessor:
     def _turns(self, text: str, image: Image) -> list:
         parts = PLACEHOLDER.split(text.removeprefix(self.tokenizer.bos_token))
         if len(parts) != 2:
-            raise ValueError(f"the text has {len(parts) - 1} places for the image (<image>)")
+            raise ValueError(f"the text has {len(parts) - 1} places for the image (<image>), but needs one")
         before, after = parts
         return [*filter(None, [before]), image, after]
 
 
 def as_list(images: Image | Sequence) -> Sequence:
-    """Return images as a list, also a single one."""
+    """Return images as a list; a single image becomes a list of one."""
     return images if isinstance(images, (list, tuple)) else [images]

@@ -1,4 +1,4 @@
-"""Tell the tokens of an image from those that a processor adds to give all images equal shapes.
+"""Separate the tokens of an image from padding, which a processor adds to give all images equal shapes.
 
 Letters: N images or tiles, P patches, T tokens, W width.
 """
@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 TILES = "aspect_ratio_mask"  # (N, 1, tiles), 1 for an image's own tiles
-PATCHES = "pixel_attention_mask"  # (N, P), 1 for an image's own patches; other families mark pixels by this name
+PATCHES = "pixel_attention_mask"  # (N, P), 1 for an image's own patches; in some families a mask of pixels
 PLACES = "image_position_ids"  # (N, P, 2), column and row of each patch, -1 for padding
 FLATTENED = "flattened_patches"  # (N, P, ...), each patch's row, column and pixels; rows count from 1, padding has 0
 PIXELS = "pixel_mask"  # (N, rows, columns), 1 for an image's own pixels
 
 
 def real_tokens(tower, inputs: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor | slice]:
-    """Return a function from states (N, T, W) to the tokens that are no padding: a mask (N, T), or a slice of all."""
+    """Return a function that selects the tokens of states (N, T, W) that are not padding, as a mask or a slice."""
     known = patches(tower, inputs)
 
     def select(states: Tensor) -> Tensor | slice:
@@ -42,9 +42,9 @@ def patches(tower, inputs: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def of_tiles(tower, tiles: Tensor, states: Tensor) -> Tensor:
-    """Return the tokens of an image's own tiles, (N, T).
+    """Return a mask (N, T) of the tokens of an image's own tiles.
 
-    Mllama fills up all images to the same number of tiles, and each tile to a multiple of eight tokens.
+    Mllama pads all images to the same number of tiles, and each tile to a multiple of eight tokens.
     """
     n_rows, n_tokens, _ = states.shape
     real = tiles.reshape(n_rows, -1, 1).bool()
@@ -53,7 +53,7 @@ def of_tiles(tower, tiles: Tensor, states: Tensor) -> Tensor:
 
 
 def within(places: slice, chosen: Tensor | slice) -> Tensor | slice:
-    """Return those of the chosen tokens that are at these places."""
+    """Return the chosen tokens that are also in the slice `places`."""
     if isinstance(chosen, slice):
         return places
     mask = chosen.new_zeros(chosen.shape)

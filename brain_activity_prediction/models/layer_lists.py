@@ -8,7 +8,7 @@ from torch import nn
 def layer_list(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
     """Return the shallowest list of layers in a part of a model, and the module that holds it.
 
-    Of several lists at the same depth the longest counts. Raise LookupError if there is none.
+    Of several lists at the same depth, the longest is returned. Raises LookupError if there is no list.
     """
     level = [part]
     while level:
@@ -25,7 +25,7 @@ def layer_list(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
 
 
 def flat(layers: nn.ModuleList) -> Iterator[nn.Module]:
-    """Yield the layers of a list, those of nested lists, such as stages, one after another."""
+    """Yield the layers of a list, including the layers of nested lists such as stages."""
     for layer in layers:
         if isinstance(layer, nn.ModuleList):
             yield from flat(layer)

@@ -1,13 +1,13 @@
 """Import model libraries without torch's compiler, and torchvision with a torch without CUDA.
 
-The compiler's import takes up to seconds of processor time in each process. torchvision, transformers and torch import
-`torch._dynamo` to mark functions for the compiler, and for functions that this project does not call. While they are
-imported, a stand-in takes the compiler's place. Its decorators return functions unmarked, and its functions load the
-compiler when they are called. All other names load the compiler.
+Importing the compiler takes up to seconds of processor time in each process. torchvision, transformers and torch import
+`torch._dynamo` to mark functions for the compiler, and for functions that this project does not call. During their
+import, a substitute module replaces the compiler. Its decorators return functions unmarked. Its functions load the
+compiler when they are called, and so does any other name.
 
-The compiled part of torchvision does not load with a torch without CUDA, so that its operators are missing and its
-import fails, and with it that of timm, open_clip and parts of transformers. This project uses none of the operators:
-declaring their signatures is enough.
+The compiled part of torchvision does not load with a torch without CUDA. Its operators are then missing, so that the
+import of torchvision fails, and with it that of timm, open_clip and parts of transformers. This project uses none of
+these operators, so that it is enough to declare their signatures.
 """
 
 import importlib
@@ -30,7 +30,7 @@ SIGNATURES = (
 
 
 def import_model_classes() -> None:
-    """Import what all models of transformers share."""
+    """Import the modules of transformers that all of its models use."""
     with without_compiler():
         import transformers.generation.utils
         import transformers.modeling_utils  # noqa: F401
@@ -38,7 +38,7 @@ def import_model_classes() -> None:
 
 @contextmanager
 def without_compiler(compiler: str = COMPILER) -> Iterator[None]:
-    """Keep imports in the `with` block from loading the compiler, unless it is loaded already."""
+    """Prevent imports in the `with` block from loading the compiler, unless it is already loaded."""
     if compiler in sys.modules:
         yield
         return
@@ -51,7 +51,7 @@ def without_compiler(compiler: str = COMPILER) -> Iterator[None]:
 
 
 class StandIns:
-    """A finder and loader of stand-ins for a package and its modules, until they are removed."""
+    """An import hook that gives substitutes for a package and its modules, until they are removed."""
 
     def __init__(self, package: str):
         self.package = package
@@ -64,14 +64,14 @@ class StandIns:
         return StandIn(spec.name, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave a stand-in empty."""
+        """Leave the substitute module empty."""
 
     @property
     def active(self) -> bool:
         return self in sys.meta_path
 
     def remove(self) -> None:
-        """Remove all stand-ins, so that the next import finds the package itself."""
+        """Remove all substitutes, so that the next import loads the real package."""
         if not self.active:
             return
         sys.meta_path.remove(self)
@@ -83,7 +83,7 @@ class StandIns:
 
 
 class StandIn(ModuleType):
-    """A module that loads the real one when it is needed."""
+    """A substitute module that loads the real module when it is needed."""
 
     def __init__(self, name: str, stand_ins: StandIns):
         super().__init__(name)
@@ -110,7 +110,7 @@ class StandIn(ModuleType):
 
 
 def import_torchvision() -> None:
-    """Import torchvision if it is installed, so that the libraries that need it can import it, too."""
+    """Import torchvision if it is installed, so that other libraries can import it."""
     if importlib.util.find_spec("torchvision") is None:
         return
     with without_compiler():

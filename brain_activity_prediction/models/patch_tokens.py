@@ -1,7 +1,7 @@
-"""Find the tokens of a vision network that stand for patches of the image.
+"""Find the tokens of a vision network that represent patches of the image.
 
-Other tokens are learned: they are parameters of the network, so that their names, numbers and places are known without
-running it. Letters: T tokens, W width.
+All other tokens are learned. They are parameters of the network, so that their names, numbers and positions are known
+without running it. Letters: T tokens, W width.
 """
 
 import re
@@ -19,7 +19,7 @@ AFTER = {"detection_tokens"}  # YOLOS
 CLASS_LAST = ("llama4_vision_model",)  # model types whose class token follows the patches
 LATE = ("Cait", "Xcit", "ConVit")  # timm networks that add their class token after some of their blocks
 IN_TILES = ("mllama_vision_model",)  # model types with class and padding tokens for each tile of an image
-# Parts whose tokens only read the last hidden states or are computed from them.
+# Parts after the layers: their tokens are computed from the last hidden states.
 READERS = re.compile(r"(^|[._])(head|pool|pooler|decoder|predictor)([._]|$)")
 LEARNED = re.compile(r"(^|_)(tokens?|query|queries)(_|$)")  # names that suggest learned tokens
 
@@ -27,27 +27,28 @@ LEARNED = re.compile(r"(^|_)(tokens?|query|queries)(_|$)")  # names that suggest
 def patch_tokens(tower: nn.Module, n_tokens: int) -> slice:
     """Return the positions of the patches among a vision network's tokens.
 
-    Class, register, distillation and detection tokens are left out. Networks without any, such as SigLIP, have patches
-    only.
+    Class, register, distillation and detection tokens are left out. In networks without such tokens, such as SigLIP,
+    all tokens are patches.
 
     tower  vision network of transformers, such as `CLIPVisionModel`, or a timm network within it
     n_tokens  number of tokens T of one image's hidden states
 
-    Raise InputError if the network has learned tokens whose positions are not known.
+    Raises InputError if the network has learned tokens whose positions are not known.
     """
     before, after = _learned_tokens(tower)
     if n_tokens <= before + after:
         raise InputError(
-            f"{type(tower).__name__} has {before + after} tokens that are not patches, and its states have "
+            f"{type(tower).__name__} has {before + after} tokens that are not patches, but its states have only "
             f"{n_tokens} tokens: leave out --pooling patch"
         )
     return slice(before, n_tokens - after)
 
 
 def may_have_class_token(tower: nn.Module) -> bool:
-    """Return whether the learned tokens before a vision network's patches include a class token, as their names say.
+    """Return whether the first token of a vision network may be a class token, judged by the names of its parameters.
 
-    True without named tokens. Networks of registers alone, such as timm's `reg4_gap`, have none.
+    The answer is True if no parameter has the name of a known learned token. It is False for networks that have only
+    registers, such as timm's `reg4_gap`.
     """
     names = [path.rpartition(".")[2] for path, _ in _token_parameters(tower)]
     before = BEFORE.intersection(names)
@@ -73,8 +74,8 @@ def _learned_tokens(tower: nn.Module) -> tuple[int, int]:
     ]
     if unknown:
         raise InputError(
-            f"{type(tower).__name__} has learned tokens ({unknown[0]}) that patches cannot be told from: leave out "
-            "--pooling patch"
+            f"{type(tower).__name__} has learned tokens ({unknown[0]}) in unknown positions, so the patches cannot be "
+            "found: leave out --pooling patch"
         )
     before = sum(n for path, n in tokens.items() if path.rpartition(".")[2] in BEFORE)
     after = sum(n for path, n in tokens.items() if path.rpartition(".")[2] in AFTER)
@@ -82,7 +83,7 @@ def _learned_tokens(tower: nn.Module) -> tuple[int, int]:
 
 
 def _token_parameters(tower: nn.Module) -> Iterator[tuple[str, int]]:
-    """Yield the path of each parameter that holds learned tokens, and their number."""
+    """Yield the path of each parameter that holds learned tokens, and the number of its tokens."""
     for path, values in tower.named_parameters():
         owner, _, name = path.rpartition(".")
         if name == "weight" and isinstance(tower.get_submodule(owner), nn.Embedding):

@@ -1,7 +1,7 @@
 """Pool the hidden states of every layer to one vector, while the model computes them.
 
-When a layer finishes, a forward hook sums the hidden states of the selected tokens in float32. The full (B, T, W)
-tensors can then be freed at once.
+When a layer has been computed, a forward hook sums the hidden states of the selected tokens in float32. The full tensor
+(B, T, W) can be freed immediately.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-POOLINGS = {  # name of each pooling: the tokens that it averages
+POOLINGS = {  # for each pooling, the tokens that are averaged
     "mean": "all tokens",
     "last": "the last token that is read",
     "image": "the image's tokens in the language model",
@@ -34,8 +34,8 @@ OUTPUTS = NORMED, POOLED, PROJECTED = "normed", "pooled", "projected"  # streams
 def stream_name(stream: str, pooling: str | None, site: str = BLOCK) -> str:
     """Return the name of a pooled stream: `language` for the mean, or `language_last` and so on for other poolings.
 
-    Hidden states pooled over a model's answer are a separate stream, `response`. A pooling of None is for streams that
-    have one vector for each image by themselves. Other sites than the block come before the pooling, as in
+    Hidden states pooled over a model's answer are a separate stream, `response`. The pooling is None for streams that
+    have one vector for each image and need no pooling. A site other than the block is named before the pooling, as in
     `language_attention_last`.
     """
     name = "response" if pooling == "response" else stream
@@ -46,7 +46,7 @@ def stream_name(stream: str, pooling: str | None, site: str = BLOCK) -> str:
 def by_site(
     streams: Mapping[str, Sequence[str]], sites: Sequence[str], only_block: Sequence[str] = ()
 ) -> dict[str, Sequence[str]]:
-    """Return the poolings of each stream at each site; the streams in `only_block` are not within layers."""
+    """Return the poolings of each stream at each site; streams in `only_block` have no sites within layers."""
     return {
         stream_name(stream, None, site): poolings
         for stream, poolings in streams.items()
@@ -56,19 +56,19 @@ def by_site(
 
 
 def choose(poolings: Sequence[str], **tokens: slice) -> dict[str, slice]:
-    """Return the token positions of the selected poolings."""
+    """Return the token positions of the selected poolings, from those of all poolings."""
     return {name: positions for name, positions in tokens.items() if name in poolings}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place in a network where hidden states pass: the input or the output of a module."""
+    """A point in a network through which hidden states pass: the input or the output of a module."""
 
     module: nn.Module
     side: str = "output"
 
     def watch(self, see: Callable[[Tensor], None]):
-        """Call `see` with each (B, T, W) tensor that passes; return the hook's handle."""
+        """Call `see` with each tensor (B, T, W) that passes this point; return the hook's handle."""
         if self.side == "output":
             return self.module.register_forward_hook(lambda module, inputs, output: see(tensor_of(output)))
         return self.module.register_forward_pre_hook(
@@ -79,7 +79,7 @@ class Point:
 def layer_points(layers: Sequence[nn.Module], final_norm: nn.Module | None = None) -> list[Point]:
     """Return the points of the L + 1 hidden states: the first layer's input, then each layer's output.
 
-    With `final_norm` the last state is taken after that norm, as transformers does for language models.
+    With `final_norm`, the last state is taken after that norm, as in transformers for language models.
     """
     points = [Point(layers[0], "input"), *(Point(layer) for layer in layers)]
     return points if final_norm is None else [*points[:-1], Point(final_norm)]
@@ -87,7 +87,7 @@ def layer_points(layers: Sequence[nn.Module], final_norm: nn.Module | None = Non
 
 @dataclass(frozen=True)
 class SiteLayers:
-    """A site's points among all that are read together, and the heads of each, which become layers of their own."""
+    """The points of a site in the list of all points, and the number of heads of each; each head becomes a layer."""
 
     points: slice = field(default_factory=lambda: slice(None))
     heads: int = 1
@@ -96,17 +96,17 @@ class SiteLayers:
         """Join the states (B, W) of layers to (B, L, W) or, with H heads, to (B, L * H, W / H)."""
         import torch
 
-        device = layers[0].device  # layers of a model spread over several GPUs are on different devices
+        device = layers[0].device  # layers of a model on several GPUs are on different devices
         joined = torch.stack([layer.to(device) for layer in layers], dim=1)
         return joined.unflatten(2, (self.heads, -1)).flatten(1, 2) if self.heads > 1 else joined
 
 
-ONLY_BLOCK = MappingProxyType({BLOCK: SiteLayers()})  # what is read unless other sites are selected
+ONLY_BLOCK = MappingProxyType({BLOCK: SiteLayers()})  # the default: the block alone
 
 
 @dataclass
 class PooledStates:
-    """Sums of hidden states over tokens: for each pooling, L tensors (B, W) and each row's number of tokens."""
+    """Sums of hidden states over tokens: for each pooling, L tensors (B, W), and the number of tokens of each row."""
 
     sums: dict[str, list[Tensor]] = field(default_factory=dict)
     counts: dict[str, Tensor | int] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class PooledStates:
         poolings: Sequence[str] | None = None,
         sites: Mapping[str, SiteLayers] = ONLY_BLOCK,
     ) -> dict[str, Tensor]:
-        """Return the means over tokens, `{name: (B, L, W) float32}`, of these poolings or of all."""
+        """Return the means over tokens, `{name: (B, L, W) float32}`, for these poolings; None for all."""
         return {
             stream_name(stream, name, site): self._mean(name, layers)
             for name in self.sums
@@ -145,10 +145,10 @@ class PooledStates:
 def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Iterator[PooledStates]:
     """Sum the hidden states that pass each point while the `with` block runs, over the tokens of each pooling.
 
-    Each point must be passed once.
+    Each point must be passed exactly once.
 
-    tokens  for each pooling a slice of token positions, the same for all rows, or a mask (B, T), non-zero for tokens
-            that count
+    tokens  for each pooling, a slice of token positions that is the same for all rows, or a mask (B, T) that is
+            non-zero for selected tokens
     """
     states = PooledStates({name: [None] * len(points) for name in tokens})
 
@@ -184,5 +184,5 @@ def entering(inputs: tuple, named: Mapping[str, Any]) -> Tensor:
 
 
 def tensor_of(output: Any) -> Any:
-    """Return the hidden states in the output of a module, which comes first if there is more."""
+    """Return the hidden states in the output of a module, which are the first part of a tuple."""
     return output[0] if isinstance(output, tuple) else output

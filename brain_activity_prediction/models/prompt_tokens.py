@@ -1,4 +1,4 @@
-"""The tokens that a text model reads for a prompt and its image, as lines of text: which token is in which pooling."""
+"""Print the tokens that a text model reads for a prompt and its image, with the poolings that each token is part of."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WIDTH = 100  # columns of a terminal
-IMAGE = "<image>"  # the text of an image's place that has no token of its own
-MARGIN = 40  # columns before the tokens: their positions, and the names of the poolings
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what SentencePiece writes for a space, and leaves out at the start of a text
+IMAGE = "<image>"  # printed for positions of an image that have no token
+MARGIN = 40  # columns before the tokens, for positions and names of poolings
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's space, which decoding drops at the start of a text
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class PromptTokens:
     """The T tokens that a text model reads for a prompt and one image.
 
     stream  name of the stream with this model's states
-    tokenizer  of this model
-    ids  (T,) token ids; None for a place of the image without a token
-    image  (T,) whether a position is the image's
-    prompt  the positions of the prompt's own tokens
-    poolings  the poolings that the stream can have
+    tokenizer  tokenizer of this model
+    ids  (T,) token ids; None for a position of the image without a token
+    image  (T,) whether a position belongs to the image
+    prompt  positions of the prompt's own tokens
+    poolings  possible poolings of the stream
     answers  whether the answer follows the last token
     """
 
@@ -38,7 +38,7 @@ class PromptTokens:
     answers: bool = True
 
     def lines(self) -> Iterator[str]:
-        """Yield lines with the tokens one by one, a new line wherever the poolings change."""
+        """Yield lines of text with all tokens; a new line begins where the poolings change."""
         yield f"{len(self.ids):,} tokens in {self.stream} (positions, poolings, tokens):"
         for _, group in groupby(range(len(self.ids)), self._kind):
             positions = list(group)
@@ -50,7 +50,7 @@ class PromptTokens:
                 head = ""
 
     def marks(self, position: int) -> list[str]:
-        """Return the poolings that a position belongs to; `response` where it predicts the answer's first token."""
+        """Return the poolings that a position is part of; `response` if it predicts the answer's first token."""
         last = position == len(self.ids) - 1
         chosen = {
             "mean": True,
@@ -73,7 +73,7 @@ class PromptTokens:
 
 
 def token_text(tokenizer: PreTrainedTokenizerBase, token: int | None) -> str:
-    """Return the text of one token, with the space at its start; the token's own name if it is part of a character."""
+    """Return the text of one token with its leading space; the token's name if it is only a part of a character."""
     name, text = tokenizer.convert_ids_to_tokens(token), tokenizer.decode([token])
     if "\N{REPLACEMENT CHARACTER}" in text:
         return name
@@ -81,7 +81,7 @@ def token_text(tokenizer: PreTrainedTokenizerBase, token: int | None) -> str:
 
 
 def filled(words: Sequence[str], width: int) -> Iterator[str]:
-    """Yield lines of at most `width` columns with the words, which are divided only where one is longer."""
+    """Yield lines of at most `width` columns with the words; a word is divided only if it is longer than a line."""
     line = ""
     for word in words:
         if line and len(line) + 1 + len(word) > width:

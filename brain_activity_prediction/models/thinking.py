@@ -1,6 +1,6 @@
-"""Let a language model think before it answers: greedy decoding in which the answer begins after the thinking's end.
+"""Let a language model think before it answers: greedy decoding in which the answer begins after the thinking.
 
-All rows of a batch read one token a step. Rows may end their thinking, and their answers, at different steps.
+In each step, every row of a batch reads one token. Rows may end their thinking and their answers at different steps.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Thinking:
-    """The end of a model's thinking.
+    """How a model's thinking ends: by its own closing mark, or by a limit.
 
-    closed  whether thinking with these token ids has just been closed
-    closing  the token ids that close it by force
-    longest  the longest thinking in tokens
+    closed  function from the thinking's token ids to whether the last one completes the closing mark
+    closing  token ids that are given to the model to end a thinking that is too long
+    longest  largest number of tokens of the thinking
     """
 
     closed: Callable[[list[int]], bool]
@@ -37,24 +37,24 @@ class Thinking:
 
     @property
     def room(self) -> int:
-        """The number of positions that thinking may take."""
+        """The largest number of positions that thinking takes, its end included."""
         return self.longest + len(self.closing)
 
 
 def thinking_until(tokenizer, closing: str, longest: int) -> Thinking:
-    """Return thinking that ends with a text such as `\\n</think>\\n\\n`; spaces around the mark may differ."""
+    """Return a `Thinking` that ends with a text such as `\\n</think>\\n\\n`; white space around the mark may differ."""
     mark = closing.strip()
     ids, whole = (tokenizer(text, add_special_tokens=False).input_ids for text in (mark, closing))
 
     def read(thought: list[int]) -> bool:
-        # The mark's last token may contain more, such as a line end. A token may be less than a character.
+        # The mark's last token may contain more text, such as a line end, and a token may be a part of a character.
         return mark in tokenizer.decode(thought[-len(mark.encode()) :])
 
     return Thinking((lambda thought: thought[-1] == ids[0]) if len(ids) == 1 else read, whole, longest)
 
 
 def first_answering(thinking: Thinking | None) -> slice:
-    """Return the prompt's positions that predict a token of the answer: the last or, before thinking, none."""
+    """Return the prompt's positions that predict a token of the answer: the last one, or none if thinking follows."""
     return slice(-1, None) if thinking is None else slice(0, 0)
 
 
@@ -67,12 +67,12 @@ class Row:
     longest_answer: int
     thought: list[int] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)  # tokens that close the thinking by force
+    waiting: list[int] = field(default_factory=list)  # tokens still to be read that end a thinking that is too long
     answers: bool = False
     done: bool = False
 
     def take(self, predicted: int) -> int:
-        """Return the next token that the model reads, given the one that it predicts."""
+        """Return the next token that the model reads, given the token that it predicts."""
         if self.done:
             return predicted
         if self.answers:
@@ -92,7 +92,7 @@ class Row:
 
     @property
     def predicts_answer(self) -> bool:
-        """True if the token taken last predicts a token of the answer."""
+        """True if the token that `take` returned last predicts a token of the answer."""
         return self.answers and not self.done
 
 
@@ -101,8 +101,9 @@ def answer_after_thinking(
 ) -> tuple[PooledStates, list[list[int]]]:
     """Decode greedily as `decoding.answer` does, from the hidden states (B, W) that predict the thinking's first token.
 
-    The answer has no token of the thinking. `response` covers the positions that predict the answer: from the last
-    token of the thinking's end. Thinking is closed by force after its longest length, or before an answer's end.
+    The answer contains no token of the thinking. `response` averages over the positions that predict the answer, the
+    first of which is the last token of the closing mark. If the thinking reaches its largest length, or if the model
+    ends its answer while it still thinks, the closing mark is added and decoding continues with the answer.
     """
     import torch
 
@@ -128,17 +129,17 @@ def until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
 
 @cache
 def say_closed(longest: int) -> None:
-    """Report once that thinking was closed by force."""
+    """Warn once that a thinking was cut off."""
     log.warning(
-        f"the model had not closed its thinking after {longest} tokens, or at the end of its answer, and it was closed "
-        "by force; later answers are treated alike, without a message (--max-thinking-tokens)"
+        f"the model did not end its thinking within {longest} tokens, so it was cut off and the answer was decoded "
+        "after it. This message is shown once; --max-thinking-tokens sets the limit"
     )
 
 
 @cache
 def say_thought(mark: str) -> None:
-    """Report once that answers begin with a thought."""
+    """Warn once that answers contain the model's thinking."""
     log.warning(
-        f"the model thinks before it answers, up to {mark}: its stored answers and `response` contain its thoughts, "
-        "unless it is given --thinking on"
+        f"the model thinks before it answers, up to {mark}, so stored answers and `response` contain its thinking: to "
+        "separate them, use --thinking on"
     )

@@ -58,7 +58,7 @@ def load(script, folder):
 def test_a_relative_of_llava_is_refused_by_its_kind(other, llava, own_nsd):
     change(llava / "config.json", model_type=other)
     said = refused(LLAVA, llava, own_nsd)
-    assert f"{llava} is a {other} model, and this script reads llava" in said
+    assert f"{llava} is a {other} model, but this script reads llava" in said
 
 
 def test_an_adapter_is_refused_before_anything_else(llava, own_nsd):

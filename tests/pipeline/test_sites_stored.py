@@ -204,7 +204,7 @@ def test_a_text_model_stores_its_parts(tmp_path):
 def test_layers_that_share_their_modules_are_refused(tmp_path):
     folder = write_text_model("albert", tmp_path / "model")
     texts = SimpleNamespace(by_image={1: ["a dog"]})
-    with pytest.raises(InputError, match="times for an input: leave out"):
+    with pytest.raises(InputError, match="times for one input: leave out"):
         model_script.load(Checkpoint("org/text", None, folder), "cpu", torch.float32, texts=texts, sites=["heads"])
 
 

@@ -247,7 +247,7 @@ def test_texts_that_do_not_exist_are_refused_in_one_line(own_nsd, named, message
 
 def test_an_empty_answer_without_a_token_is_refused(tmp_path):
     folder = write_text_model("gpt2", tmp_path / "model")
-    with pytest.raises(InputError, match=r"gives 1 of 2 texts no token \(first: image 7\)"):
+    with pytest.raises(InputError, match=r"1 of 2 texts have no tokens \(first: image 7\)"):
         model_script.load(
             Checkpoint("org/model", None, folder),
             "cpu",

@@ -119,7 +119,7 @@ def test_the_longest_thinking_is_recorded_and_compared(tmp_path, llava):
     say_closed.cache_clear()  # the message comes once in a process
     done = extract(tmp_path, llava, *flags, 4)
     assert done.returncode == 0, done.stderr
-    assert "had not closed its thinking after 4 tokens" in done.stderr
+    assert "did not end its thinking within 4 tokens" in done.stderr
     settings = EmbeddingStore(embeddings_folder(tmp_path / "nsd", "org/model", 1)).settings()
     assert settings["max_thinking_tokens"] == 4
     assert settings["template"].endswith("<think>\n")
@@ -160,7 +160,7 @@ def test_answers_with_a_thought_that_nobody_asked_for_are_reported(llava, capsys
     assert "thinks before it answers" not in capsys.readouterr().err
     reader.marks = Marks("", answer[-1])
     read(script, network, reader, IMAGES[:1])
-    assert "contain its thoughts, unless it is given --thinking on" in capsys.readouterr().err
+    assert "contain its thinking: to separate them, use --thinking on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("closing", ["</think>", "\n</think>\n\n", "◁/think▷"])

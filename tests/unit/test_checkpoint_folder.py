@@ -30,7 +30,7 @@ HOSTILE = {
     "code of the hub": ("config.json", {"attn_implementation": "kernels/evil"}, "code of the hub"),
     "code of the hub within": ("config.json", {"vision_config": {"_attn_implementation": "a/b"}}, "code of the hub"),
     "code of the hub by part": ("config.json", {"attn_implementation": {"text_config": "a/b"}}, "code of the hub"),
-    "a timm model of the hub": ("config.json", {"architecture": "hf-hub:evil/net"}, "another model of the hub"),
+    "a timm model of the hub": ("config.json", {"architecture": "hf-hub:evil/net"}, "another model on the hub"),
     "a timm checkpoint elsewhere": ("config.json", {"model_args": {"checkpoint_path": "/x.pth"}}, "another place"),
     "images of a terapixel": ("preprocessor_config.json", {"size": {"height": 10**6, "width": 10**6}}, "height"),
     "an absolute path in an index": ("model.safetensors.index.json", {"weight_map": {"a": "/x"}}, "outside of its"),
@@ -61,7 +61,7 @@ def test_links_to_files_as_in_the_cache_of_the_hub_are_followed(tmp_path):
     (tmp_path / "snapshot/config.json").symlink_to(tmp_path / "blob")
     check_folder(tmp_path / "snapshot", PATTERNS)
     write(tmp_path, "blob", num_hidden_layers=10**7)
-    with pytest.raises(InputError, match=r"snapshot/config\.json asks for num_hidden_layers"):
+    with pytest.raises(InputError, match=r"snapshot/config\.json has num_hidden_layers"):
         check_folder(tmp_path / "snapshot", PATTERNS)
 
 

@@ -83,5 +83,7 @@ def test_a_timm_network_with_a_late_class_token_is_refused(architecture):
 
 
 def test_states_without_a_patch_are_refused():
-    with pytest.raises(InputError, match="YolosModel has 101 tokens that are not patches, and its states have 101"):
+    with pytest.raises(
+        InputError, match="YolosModel has 101 tokens that are not patches, but its states have only 101"
+    ):
         patch_tokens(network("YolosModel"), 101)

@@ -31,15 +31,16 @@ IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and gi
 
 @dataclass(frozen=True)
 class Checkpoint(CheckpointFiles):
-    """A model's weights: those published as `model_id` at `revision` or, if given, those in `folder`.
+    """A model's weights: those in `folder` if it is given, otherwise those published as `model_id` at `revision`.
 
     Weights are loaded from safetensors or with `weights_only`, and code in the checkpoint is never run. Models are in
     evaluation mode.
 
-    seed  draws untrained weights on the CPU, as the model class initialises them; only the configuration is loaded
-    quantize  "8bit" or "4bit": bitsandbytes shrinks the weights as they load
-    device_map  "auto": accelerate spreads the layers over all GPUs, and over the CPU's memory if those are full
-    parts_on_hub  `{subfolder: (model id, revision)}` of parts that are repositories of their own on the hub
+    seed  seed of random, untrained weights, drawn on the CPU as the model class initialises them; None for the trained
+          weights
+    quantize  "8bit" or "4bit": bitsandbytes quantises the weights when they are loaded
+    device_map  "auto": accelerate distributes the layers over all GPUs and, if these are full, the CPU's memory
+    parts_on_hub  `{subfolder: (model id, revision)}` of parts that are separate repositories on the hub
     """
 
     seed: int | None = None
@@ -50,15 +51,15 @@ class Checkpoint(CheckpointFiles):
     def check(self, files: Sequence[str] = ("config.json",), model_type: str | None = None) -> None:
         """Raise InputError if the folder lacks files or weights, or is not safe to load; weights are not read.
 
-        files  patterns; "A or B" requires one of them
-        model_type  the one that config.json must name
+        files  patterns of required files; "A or B" requires one of the two
+        model_type  type that config.json must name; None for any
         """
         if self.folder:
             self._check_folder(self.folder, files)
             self.check_type(model_type, "this script")
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
-        if self.seed is None and (self.folder or self.revision):  # with neither, the model is not on the hub
+        if self.seed is None and (self.folder or self.revision):  # without both, the model is not on the hub
             quantised = self.settings("config.json").get("quantization_config")
             if quantised:
                 check_quantised(quantised, self.source)
@@ -79,10 +80,10 @@ class Checkpoint(CheckpointFiles):
     def model(self, model_class, device: str, dtype: torch.dtype, optional: Sequence[str] = UNUSED_HEADS):
         """Load a model of a transformers class on a device, in a dtype and in evaluation mode.
 
-        optional  beginnings of the names of parameters that the checkpoint may lack, because nothing reads them
+        optional  prefixes of the names of parameters that the checkpoint may lack, because their results are not used
 
-        Raise InputError if the checkpoint is of another kind, or if its parameters are not those of the class.
-        Otherwise transformers would draw missing parameters at random and ignore extra ones.
+        Raises InputError if the checkpoint is of another kind of model, or if its parameters are not those of the
+        class. Without this check, transformers would draw missing parameters at random and ignore extra ones.
         """
         self.check_kind(model_class)
         if self.seed is not None:
@@ -94,7 +95,7 @@ class Checkpoint(CheckpointFiles):
         return (model if placement else model.to(device)).eval()
 
     def check_kind(self, model_class) -> None:
-        """Raise InputError if the checkpoint is an adapter, or of a kind of model that the class does not read."""
+        """Raise InputError if the checkpoint is an adapter, or a model of another type than the class reads."""
         if self.file(ADAPTER):
             raise InputError(f"{self.source} {IS_ADAPTER}")
         wanted = getattr(getattr(model_class, "config_class", None), "model_type", None)
@@ -105,8 +106,8 @@ class Checkpoint(CheckpointFiles):
         found = self.settings("config.json").get("model_type")
         if wanted and found and found != wanted:
             raise InputError(
-                f"{self.source} is a {found} model, and {reader} reads {wanted}: give the checkpoint that the "
-                "script is for, or take the script of this model"
+                f"{self.source} is a {found} model, but {reader} reads {wanted}: give a checkpoint that fits the "
+                "script, or use the script of this model"
             )
 
     def _placement(self, device: str, dtype: torch.dtype) -> dict:
@@ -162,24 +163,24 @@ class Checkpoint(CheckpointFiles):
         if n_bytes >= SMALL_BYTES:
             return
         n_parameters = count_parameters(self._builder(model_class))
-        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # small differences are reported better by loading
+        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # loading reports small differences in more detail
             raise InputError(
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
                 "it is the checkpoint of another model, or incomplete"
             )
 
     def identity(self) -> str:
-        """Return a name that identifies the weights by content or, if they are not fetched yet, by the hub's commit.
+        """Return a name that identifies the weights: by content or, before they are downloaded, by the hub's commit.
 
         Untrained weights are identified by the seed and the content of the configuration.
         """
         return self.recorded_weights({})["weights"]
 
     def recorded_weights(self, recorded: Mapping) -> dict:
-        """Return the settings that identify these weights, comparable with recorded settings.
+        """Return the settings that identify these weights, in the form of `recorded` if these are the same weights.
 
-        Weights count as equal if their content, the hub's commit, or their name in version 1.0.0 is equal. The result
-        is empty if this is unknown until the hub's files are fetched.
+        Weights are the same if their content, the hub's commit, or their name in version 1.0.0 is equal. The result is
+        empty if this is unknown until files are downloaded from the hub.
         """
         theirs = recorded.get(ORIGIN, {})
         names = [self._with_seed(f"revision {self._commit()}")] if self.folder is None else []
@@ -201,7 +202,7 @@ class Checkpoint(CheckpointFiles):
         return name if self.seed is None else f"random with seed {self.seed}, configuration of {name}"
 
     def _commit(self) -> str | None:
-        """Return the hub's commit of the revision; None without a revision, as the model is then not on the hub."""
+        """Return the hub's commit of the revision; None without a revision, because the model is not on the hub."""
         known = self.revision is None or COMMIT.fullmatch(self.revision)
         return self.revision if known else self.hub_source["revision"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """A checkpoint's files other than weights: those of `model_id` at `revision` or, if given, those in `folder`."""
+    """A checkpoint's files except weights: those in `folder` if given, otherwise those of `model_id` at `revision`."""
 
     model_id: str
     revision: str | None = None
@@ -42,19 +42,19 @@ class CheckpointFiles:
         """Load a class of transformers by its `from_pretrained`; raise InputError if this fails."""
         source = self.hub_source if self.folder is None else {"local_files_only": True}
         try:
-            # Set to False, because by default transformers asks the user at the terminal.
+            # Set to False, because the default would make transformers ask the user at the terminal.
             return loadable.from_pretrained(self.source, trust_remote_code=False, **source, **settings)
         except InputError:
             raise
-        except Exception as error:  # every library raises other exceptions
+        except Exception as error:  # each library raises its own exceptions
             reason = " ".join(str(error).split())[:300]
             if "weights_only" in str(error):  # replaces torch's advice, which is to unpickle the file
-                reason = "its weights are a pickle that holds more than tensors, which is never loaded"
+                reason = "its weights are a pickle with more than tensors, which may run code and is never loaded"
             if "trust_remote_code" in str(error):
-                reason = "it is a model with code of its own, which is never run here: choose one of transformers' own"
+                reason = "it is a model with code of its own, which is never run here: choose a model of transformers"
             raise InputError(
                 f"{self.source} could not be loaded as {loadable.__name__}: {reason} "
-                "(weights that lie on disk are given with --checkpoint DIR)"
+                "(give weights on disk with --checkpoint DIR)"
             ) from error
 
     def file(self, name: str) -> Path | None:
@@ -73,13 +73,13 @@ class CheckpointFiles:
                 return None
             reason = one_line(" ".join(str(error).split()))[:200]
             raise InputError(
-                f"{name} of {self.model_id} could not be fetched from the hub ({reason}): start the same command again"
+                f"{name} of {self.model_id} could not be fetched from the hub ({reason}): repeat the command"
             ) from error
 
     def end_ids(self, *more: str) -> frozenset[int]:
-        """Return the token ids that end an answer: all that the checkpoint's files name, and the ids of `more` tokens.
+        """Return the token ids that end an answer: all that the checkpoint's files name, and those of `more` tokens.
 
-        Files may disagree: InstructBLIP's settings say 1, while its tokenizer says 2, as in training.
+        Files may disagree: InstructBLIP's settings name 1, but its tokenizer names 2, which was used in training.
         """
         tokenizer, config = self.tokenizer(needs=more), self.settings("config.json")
         said = [tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, more)]
@@ -96,7 +96,7 @@ class CheckpointFiles:
         return {}
 
     def processor(self, processor_class):
-        """Load the processor saved with the model; it uses PIL, which gives the same pixels on all machines."""
+        """Load the processor saved with the model, with PIL, which gives the same pixels on all machines."""
         from transformers import AutoImageProcessor
 
         if processor_class is AutoImageProcessor:
@@ -109,7 +109,7 @@ class CheckpointFiles:
     def tokenizer(self, part: str = "", needs: Iterable[str] = ()) -> PreTrainedTokenizerBase:
         """Return the tokenizer of the checkpoint, or of its subfolder `part`, with the token ids of its own files.
 
-        The tokenizer is loaded only once. Raise InputError if it lacks one of the special tokens `needs`.
+        The tokenizer is loaded only once. Raises InputError if it lacks one of the special tokens in `needs`.
         """
         if part not in self._tokenizers:
             with guarded(f"the tokenizer of {self.source} could not be read", "copy its JSON files again"):
@@ -117,7 +117,7 @@ class CheckpointFiles:
         vocabulary = self._tokenizers[part].get_added_vocab()
         if missing := [token for token in needs if token not in vocabulary]:
             raise InputError(
-                f"the tokenizer of {self.source} has no special token {missing[0]}: it is that of another model, or "
+                f"the tokenizer of {self.source} has no special token {missing[0]}: it belongs to another model, or "
                 "its tokenizer.json or added_tokens.json is missing"
             )
         return self._tokenizers[part]
@@ -132,7 +132,7 @@ class CheckpointFiles:
         return tokenizer
 
     def part(self, folder: str, model_id: str, revision: str):
-        """Return a part of the checkpoint, a subfolder or another repository; repeated calls return the same object."""
+        """Return a part of the checkpoint (a subfolder or another repository); the same object for each call."""
         if folder not in self._parts:
             where = self.folder and self.folder / folder
             self._parts[folder] = replace(self, model_id=model_id, revision=revision, folder=where)

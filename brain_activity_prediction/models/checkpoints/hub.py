@@ -1,4 +1,4 @@
-"""The commit of a model on the hub. It is requested only once, so that an unreachable hub is reported in seconds."""
+"""Find the commit of a model on the hub, with a single request, so that an unreachable hub is reported in seconds."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ PATIENCE_SECONDS = 10
 def commit_on_hub(model_id: str, revision: str) -> tuple[str, bool]:
     """Return the commit of a revision (commit, tag or branch), and whether to use only files on this disk.
 
-    If the hub does not answer, or HF_HUB_OFFLINE is set, return the commit that was fetched last. Raise InputError if
-    no commit was fetched.
+    If the hub does not answer, or HF_HUB_OFFLINE is set, the commit that was downloaded last is returned. Raises
+    InputError if none was downloaded.
     """
     from huggingface_hub import HfApi
 
@@ -24,13 +24,13 @@ def commit_on_hub(model_id: str, revision: str) -> tuple[str, bool]:
             return commit, True
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{model_id} is not on this disk, and the hub does not give it ({reason}): where there is network, "
-            f"hf download {model_id} --revision {revision} --local-dir DIR, then give --checkpoint DIR here"
+            f"{model_id} is not on this disk, and the hub does not give it ({reason}): on a machine with network, run "
+            f"hf download {model_id} --revision {revision} --local-dir DIR, then use --checkpoint DIR here"
         ) from error
 
 
 def fetched_folder(model_id: str, commit: str) -> Path | None:
-    """Return the folder of those files of a commit that are on this disk; None if there are none."""
+    """Return the folder with the downloaded files of a commit; None if none are on this disk."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -22,10 +22,10 @@ def check_parameters(
 ) -> None:
     """Raise InputError if a checkpoint lacks parameters of a model, or holds parameters that the model does not have.
 
-    source  the name of the checkpoint in messages
-    kind  the name of the model's class in messages
-    loaded  the names of missing and unexpected parameters, as `from_pretrained` returns them
-    optional  beginnings of the names of parameters that the checkpoint may lack
+    source  name of the checkpoint in messages
+    kind  name of the model's class in messages
+    loaded  names of missing and unexpected parameters, as `from_pretrained` returns them
+    optional  prefixes of the names of parameters that the checkpoint may lack
     """
     missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(tuple(optional)))
     if missing:
@@ -36,15 +36,15 @@ def check_parameters(
     if extra := unexpected(model, loaded.get("unexpected_keys", ())):
         raise InputError(
             f"{source} holds {len(extra)} parameters that {kind} does not have, first "
-            f"{extra[0]}: it is the checkpoint of another model, or config.json is that of another"
+            f"{extra[0]}: the checkpoint or its config.json belongs to another model"
         )
 
 
 def unexpected(model, names: Iterable[str]) -> list[str]:
-    """Return the sorted names of a checkpoint's parameters that the model should have but lacks.
+    """Return the sorted names of a checkpoint's parameters that the model should have but does not.
 
-    A model class without a head, such as ViTModel, may lack whole parts of a checkpoint, such as a head or decoder. A
-    class with a head must have all parameters. Tables that older versions of transformers saved are left out.
+    A model class without a head, such as ViTModel, does not have all parts of a checkpoint, such as a head or decoder.
+    A class with a head must have all parameters. Tables that older versions of transformers saved are ignored.
     """
     whole, left_out = "For" in type(model).__name__, classifiers(model)
     return sorted(
@@ -57,7 +57,7 @@ def unexpected(model, names: Iterable[str]) -> list[str]:
 
 
 def classifiers(model) -> tuple[str, ...]:
-    """Return the beginnings of the names of a timm network's classifiers, which are left out of the loaded network."""
+    """Return the prefixes of the parameter names of a timm network's classifiers, which are not loaded."""
     named = getattr(getattr(model, TIMM, None), "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{TIMM}.{name.split('.')[0]}." for name in ([named] if isinstance(named, str) else named))
 

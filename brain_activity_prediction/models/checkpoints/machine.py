@@ -1,4 +1,4 @@
-"""Check that this machine can run a model: its size, from the configuration alone, and its quantised weights."""
+"""Check that this machine can run a model: that the weights fit into memory, and that quantised weights run here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_memory(build: Callable, dtype: torch.dtype, source: Path | str) -> Non
     n_bytes, free = count_parameters(build) * dtype.itemsize, psutil.virtual_memory().available
     if n_bytes > free:
         raise InputError(
-            f"the untrained weights of {source} take {readable(n_bytes)}, where {readable(free)} of memory are free: "
+            f"the untrained weights of {source} take {readable(n_bytes)}, but {readable(free)} of memory are free: "
             "choose a smaller model, a smaller --dtype or another machine"
         )
 
@@ -39,5 +39,5 @@ def check_quantised(settings: dict, source: Path | str) -> None:
     from transformers.quantizers import AutoHfQuantizer
 
     what = f"the weights of {source} are quantised ({settings.get('quant_method')}), which does not run here"
-    with guarded(what, "install what is missing, or give the unquantised model"):
+    with guarded(what, "install the missing package, or give the unquantised model"):
         AutoHfQuantizer.from_config(settings, pre_quantized=True).validate_environment(device_map=None)

@@ -1,9 +1,9 @@
-"""Tokenizers exactly as a checkpoint's files define them.
+"""Read tokenizers exactly as a checkpoint's files define them.
 
-transformers rebuilds some tokenizers, LLaMA's among them, by its own rules. It ignores the normaliser of
-`tokenizer.json`, and orders the merges of `tokenizer.model` by id instead of by score. Both give other token ids than
-in training. Here `tokenizer.json` is read unchanged, and `tokenizer.model` is converted so that each stretch of text
-between two special tokens gets the ids of sentencepiece.
+transformers rebuilds some tokenizers, such as LLaMA's, by its own rules. It ignores the normaliser of `tokenizer.json`,
+and orders the merges of `tokenizer.model` by id instead of by score. Both change the token ids from those of training.
+Here `tokenizer.json` is read unchanged, and `tokenizer.model` is converted so that each piece of text between two
+special tokens gets the ids of sentencepiece.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read_tokenizer(find_file: FindFile) -> PreTrainedTokenizerFast | None:
 
 
 def special_tokens(find_file: FindFile) -> tuple[dict[str, str], dict[int, dict]]:
-    """Return `{role: token}` and `{id: added token}` of a checkpoint's tokenizer settings, oldest format first."""
+    """Return `{role: token}` and `{id: added token}` from a checkpoint's tokenizer settings; newer formats win."""
     added: dict[int, dict] = {}
     roles: dict[str, str] = {}
     for token, number in _json(find_file("added_tokens.json")).items():
@@ -64,14 +64,14 @@ def sentencepiece_model(path: Path) -> SentencePieceProcessor:
     """Load a sentencepiece model; raise InputError if the file is not one."""
     from sentencepiece import SentencePieceProcessor
 
-    with guarded(f"{path} is no sentencepiece model", "copy the checkpoint again"):
+    with guarded(f"{path} is not a sentencepiece model", "copy the checkpoint again"):
         return SentencePieceProcessor(model_file=str(path))
 
 
 def from_sentencepiece(pieces: SentencePieceProcessor, first: str | None) -> Tokenizer:
     """Convert a sentencepiece model to a byte-pair tokenizer with the same ids, which also returns token offsets.
 
-    first  special token put before each text, if any
+    first  special token that is put before each text; None for none
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
@@ -99,7 +99,7 @@ def _own_roles(pieces: SentencePieceProcessor) -> dict[str, str]:
 
 
 def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
-    """Add the tokens that `tokenizer.json` lacks; raise InputError if one gets an id other than in the settings."""
+    """Add the tokens that `tokenizer.json` lacks; raise InputError if a token's id is not that in the settings."""
     from tokenizers import AddedToken
 
     for number, token in sorted(added.items()):
@@ -108,8 +108,8 @@ def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
             backend.add_special_tokens([AddedToken(token["content"], **flags)])
         if backend.token_to_id(token["content"]) != number:
             raise InputError(
-                f"{token['content']} has the id {backend.token_to_id(token['content'])} in {path}, and {number} in "
-                "the tokenizer's settings beside it: they belong to different models; fetch the checkpoint again"
+                f"{token['content']} has the id {backend.token_to_id(token['content'])} in {path}, but {number} in "
+                "the tokenizer's settings: these files belong to different models; fetch the checkpoint again"
             )
 
 
@@ -117,7 +117,7 @@ def _backend(path: Path) -> Tokenizer:
     """Read `tokenizer.json` with the library `tokenizers`, which defines its format."""
     from tokenizers import Tokenizer
 
-    with guarded(f"{path} is no tokenizer", "fetch it again"):
+    with guarded(f"{path} is not a tokenizer", "fetch it again"):
         return Tokenizer.from_file(str(path))
 
 
@@ -143,13 +143,13 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, find_file: FindFile, tex
     for text in texts:
         if tokenizer(text, add_special_tokens=False).input_ids != own(text):
             raise InputError(
-                f"the tokenizer that was loaded gives {text[:80]!r} other token ids than {path}, so that the model "
-                "would read another text: fetch the checkpoint's tokenizer.json again, or install constraints.txt"
+                f"the loaded tokenizer gives {text[:80]!r} other token ids than {path}, so the model would read "
+                "another text: fetch the checkpoint's tokenizer.json again, or install the versions in constraints.txt"
             )
 
 
 def _own_ids(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
-    """Return a function that tokenises with `tokenizer.json` and the tokens that were added to the loaded tokenizer."""
+    """Return a function that tokenises with `tokenizer.json`, extended by the tokens added to the loaded tokenizer."""
     own = _backend(path)
     own.no_truncation()
     own.no_padding()
@@ -180,5 +180,5 @@ def _json(path: Path | None) -> dict:
 
 
 def _text(token: str | dict) -> str:
-    """Return the text of a token, which is written as text or as a dictionary with flags."""
+    """Return the text of a token that a file stores as text or as a dictionary with flags."""
     return token["content"] if isinstance(token, dict) else token

@@ -1,7 +1,7 @@
 """Identify weights by content, so that the hub's cache and a folder with equal files count as the same weights.
 
-Only the files that are loaded count. Notes, other formats of the same weights, leftovers of training and the hub's own
-records are ignored.
+Only files that are loaded are compared. Notes, other formats of the same weights, files of the training and the hub's
+own records are ignored.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from brain_activity_prediction.storage.files import samples
 
-PARTS = ("", "qformer_tokenizer", "mpt-7b", "clip")  # the subfolders that scripts read
+PARTS = ("", "qformer_tokenizer", "mpt-7b", "clip")  # subfolders that scripts read
 CONFIGURATIONS = (
     *("config.json", "generation_config.json", "open_clip_config.json"),
     *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
@@ -32,9 +32,10 @@ TRAINING_FILES = ("training_args", "optimizer", "scheduler", "rng_state", "rando
 def content_of(folder: Path, with_weights: bool, elsewhere: Mapping[str, Path] | None = None) -> dict[str, str] | None:
     """Return `{path in the folder: digest}` of the files from which a model is loaded; None if weights are missing.
 
-    Configurations and tokenizers are read whole; of each weight file, its size and 64 samples of 4 kB.
+    Digests cover the whole content of configurations and tokenizers. Of a weight file they cover its size and 64
+    samples of 4 kB.
 
-    elsewhere  `{part: folder}` of the parts in other folders, such as other repositories on the hub
+    elsewhere  `{part: folder}` of parts in other folders, such as other repositories on the hub
     """
     parts = {part: folder / part for part in PARTS} | dict(elsewhere or {})
     found, weights = {}, {}
@@ -55,7 +56,7 @@ def _within(part: str, name: str) -> str:
 
 
 def weight_files(folder: Path, preferred: Sequence[str] = WEIGHTS) -> list[Path]:
-    """Return the weight files that are loaded from a folder; of several formats, the most preferred is loaded."""
+    """Return the weight files that are loaded from a folder; if it has several formats, the first in `preferred`."""
     for name in preferred:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
@@ -69,7 +70,7 @@ def content_name(content: Mapping[str, str]) -> str:
 
 
 def first_version_name(folder: Path, with_weights: bool) -> str:
-    """Return version 1.0.0's name for a folder's weights, so that runs continue its stores; all text files count."""
+    """Return the name that version 1.0.0 gave to a folder's weights and text files, for stores of that version."""
     digest = hashlib.sha256()
     for path in _below(folder, TEXT_FILES):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -80,9 +81,9 @@ def first_version_name(folder: Path, with_weights: bool) -> str:
 
 
 def is_same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether two folders have equal weight files, and are equal in all other files that both have.
+    """Return whether two folders have equal weight files, and agree in all other files that both have.
 
-    The hub's cache lacks the configurations that no script has requested.
+    The hub's cache holds only the configurations that a script has requested, so that files may be missing from it.
     """
     weights = [{name for name in content if f"*{Path(name).suffix}" in WEIGHT_FILES} for content in (one, other)]
     shared = one.keys() & other.keys()

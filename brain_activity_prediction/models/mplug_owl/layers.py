@@ -1,7 +1,7 @@
 """The layers of mPLUG-Owl's vision tower and abstractor, which no library provides.
 
-Source: Ye et al. 2023, arXiv 2304.14178. Letters: N images, S pixels a side, V = 1 + patches vision tokens, Q queries,
-D vision width, W language width.
+Source: Ye et al. 2023, arXiv 2304.14178. Letters: N images of S x S pixels, V = 1 + patches vision tokens, Q queries, D
+vision width, W language width.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ABSTRACTOR_EPS = 1e-5  # for three of an abstractor layer's four norms; the four
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute softmax(q k' / sqrt(d)) v for (N, heads, tokens, d); the result is (N, tokens, heads * d).
 
-    Each step is computed in the dtype of the inputs, so that it rounds as in the authors' code.
+    Each step is computed in the dtype of the inputs, so that rounding is the same as in the authors' code.
     """
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     return (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
@@ -81,7 +81,7 @@ class Encoder(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Pixels (N, 3, S, S) to tokens (N, V, D), the class token first, all of them normalised."""
+    """Map pixels (N, 3, S, S) to normalised tokens (N, V, D), of which the first is the class token."""
 
     def __init__(self, config: CLIPVisionConfig):
         super().__init__()
@@ -157,7 +157,7 @@ class AbstractorLayer(nn.Module):
 
 
 class Abstractor(nn.Module):
-    """Cross-attention from queries (N, Q, D) to vision tokens (N, V, D); gives (N, Q + 1, W), the last an end mark."""
+    """Cross-attention from queries (N, Q, D) to vision tokens (N, V, D); returns (N, Q + 1, W), an end mark last."""
 
     def __init__(self, config: PreTrainedConfig, language_width: int):
         super().__init__()

@@ -1,9 +1,9 @@
-"""The mPLUG-Owl network (version 1, images), under the parameter names of its published checkpoint.
+"""The mPLUG-Owl network (version 1, images), with the parameter names of its published checkpoint.
 
-A CLIP vision tower, an abstractor whose queries summarise its tokens, and LLaMA, which reads the result between text
-tokens.
-Source: Ye et al. 2023, arXiv 2304.14178. Letters: N images, S pixels a side, V = 1 + patches vision tokens,
-Q queries, D vision width, B prompts, T tokens, W language width.
+It consists of a CLIP vision tower, an abstractor whose queries summarise the tower's tokens, and LLaMA, which reads the
+abstractor's result among text tokens. Source: Ye et al. 2023, arXiv 2304.14178.
+Letters: N images of S x S pixels, V = 1 + patches vision tokens, Q queries, D vision width, B prompts, T tokens, W
+language width.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ABSTRACTOR_MLP = "abstractor.encoder.layers.0.crossattention.output.mlp.w1.weigh
 class MplugOwlConfig(PreTrainedConfig):
     """The sizes of the network, by default those of the published 7B model.
 
-    Raises ValueError, as transformers' own configurations do, if the attention heads do not divide the width.
+    Raises ValueError if the width is not a multiple of the number of attention heads.
     """
 
     model_type = "mplug-owl"
@@ -59,7 +59,7 @@ class MplugOwlConfig(PreTrainedConfig):
         num_query_tokens: int = 64,
         **others,
     ):
-        vision = VISION | (vision_config or {}) | {"hidden_act": "quick_gelu"}  # whatever the configuration names
+        vision = VISION | (vision_config or {}) | {"hidden_act": "quick_gelu"}  # even if config.json names another
         self.vision_config = CLIPVisionConfig(**vision)
         self.visual_abstractor_config = PreTrainedConfig(**ABSTRACTOR | (visual_abstractor_config or {}))
         self.text_config = LlamaConfig(**(text_config or {}))
@@ -89,13 +89,13 @@ class MplugOwl(PreTrainedModel):
     def from_pretrained(cls, source, revision=None, local_files_only=False, **settings) -> MplugOwl:
         """Load the network with the weights of a folder or of a model id on the hub.
 
-        Raise InputError if the weights are not exactly the parameters of the network that config.json describes.
+        settings  other arguments of transformers' `from_pretrained`, such as `dtype` and `device_map`
 
-        settings  further arguments of transformers' `from_pretrained`, such as `dtype` and `device_map`
+        Raises InputError if the weights are not exactly the parameters of the network that config.json describes.
         """
         folder = local_folder(source, revision, local_files_only)
         config, state = MplugOwlConfig.from_pretrained(folder), read_state(folder)
-        if ABSTRACTOR_MLP in state:  # the width in the published configuration has differed from the weights
+        if ABSTRACTOR_MLP in state:  # the published configuration has named another width than the weights have
             config.visual_abstractor_config.intermediate_size = len(state[ABSTRACTOR_MLP])
         with torch.device("meta"):
             match(cls(config).state_dict(), state, folder)

@@ -1,4 +1,4 @@
-"""The pixels and token ids of mPLUG-Owl, as its authors' processor makes them."""
+"""Compute the pixels and token ids of mPLUG-Owl in the same way as its authors' processor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGE_MARKER = "<image>"
 
 @dataclass(frozen=True)
 class MplugOwlProcessor:
-    """A processor of images to S x S pixels and of prompts, in which each image takes `image_tokens` = Q + 1 places."""
+    """Turn images into S x S pixels, and prompts into ids, where each image takes `image_tokens` = Q + 1 positions."""
 
     tokenizer: PreTrainedTokenizerBase
     image_size: int
@@ -43,8 +43,8 @@ class MplugOwlProcessor:
     def ids(self, text: str) -> list[int]:
         """Return the token ids of a text, with IMAGE_TOKEN_ID at the places of each IMAGE_MARKER.
 
-        The text begins with the beginning-of-sequence token and has no end token. Each stretch between markers is
-        tokenised on its own, so that LLaMA's tokenizer puts its word-start mark before it.
+        The ids begin with the beginning-of-sequence token and have no end token. Each part of the text between markers
+        is tokenised separately, so that LLaMA's tokenizer puts its word-start mark before it.
         """
         ids = [self.tokenizer.bos_token_id]
         for number, stretch in enumerate(text.split(IMAGE_MARKER)):

@@ -17,7 +17,7 @@ ROTARY_BUFFER = ".rotary_emb.inv_freq"  # saved by older versions of transformer
 
 
 def local_folder(source: str | Path, revision: str | None, local_files_only: bool) -> Path:
-    """Return `source` if it is a folder, or the folder of the hub's files if it is a model id."""
+    """Return `source` if it is a folder; if it is a model id, the folder with its files from the hub."""
     if Path(source).is_dir():
         return Path(source)
     kept = snapshot_download(str(source), revision=revision, local_files_only=local_files_only, allow_patterns=FILES)
@@ -27,7 +27,7 @@ def local_folder(source: str | Path, revision: str | None, local_files_only: boo
 def read_state(folder: Path) -> dict[str, Tensor]:
     """Return `{parameter: tensor}` of all weight files, memory-mapped on the CPU in the files' dtype.
 
-    Safetensors are preferred to `.bin` files, from which only tensors are read.
+    Safetensors are preferred to `.bin` files. From `.bin` files, only tensors are read.
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
@@ -46,7 +46,7 @@ def _read(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
         if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-            raise TypeError("not all that is in it are named tensors")
+            raise TypeError("it holds something other than named tensors")
         return tensors
 
 

@@ -1,8 +1,8 @@
 """The OpenFlamingo network: CLIP's vision tower, a perceiver resampler, and MPT with gated cross-attention.
 
-The network is that of the authors' package open_flamingo 2.0.1, but built on transformers' own MPT. The package's own
-factory function would run code that is stored with MPT's weights on the hub. Letters: B images, T tokens, W width.
-Source: Awadalla et al. 2023, arXiv 2308.01390.
+The network is that of the authors' package open_flamingo 2.0.1, but built with the MPT of transformers, because the
+package's own factory function would run code that is stored with MPT's weights on the hub. Source: Awadalla et al.
+2023, arXiv 2308.01390. Letters: B images, T tokens, W width.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def build(
     interval: int,
     device: str = "meta",
 ) -> nn.Module:
-    """Build a `Flamingo` of the two towers, with a gated cross-attention before every `interval`-th MPT block.
+    """Build a `Flamingo` from the two towers, with a gated cross-attention before every `interval`-th MPT block.
 
-    device  of perceiver and cross-attention: "cpu" draws random weights, "meta" leaves them to `load_trained`
+    device  device of perceiver and cross-attention: "cpu" to draw random weights, "meta" to load them with
+            `load_trained`
     """
     import torch
     from open_flamingo.src.flamingo import Flamingo
@@ -70,34 +71,34 @@ def build(
 
 @dataclass(frozen=True)
 class LatentPoint(Point):
-    """A point in the perceiver that the latents (B, 1 image, 64, W) pass."""
+    """A point in the perceiver through which the latents (B, 1 image, 64, W) pass."""
 
     def watch(self, see):
         return super().watch(lambda latents: see(latents[:, 0]))
 
 
 def latent_points(perceiver: nn.Module) -> list[LatentPoint]:
-    """Return the points at which the latents leave each layer of the perceiver; the last point is after its norm.
+    """Return the points that give the latents after each layer of the perceiver; the last point follows its norm.
 
-    The input of the first layer is left out, since it is learned and the same for all images.
+    The input of the first layer is left out, because it is learned and the same for all images.
     """
     entering = [LatentPoint(attention.norm_latents, "input") for attention, _ in perceiver.layers]
     return [*entering[1:], LatentPoint(perceiver.norm)]
 
 
 def reader(model: nn.Module, latents: Tensor) -> Callable[[Tensor, Cache], Tensor]:
-    """Return a function by which MPT reads token ids (B, T) after those in a cache, attending to these images.
+    """Return a function with which MPT reads token ids (B, T) after those in a cache, and attends to these images.
 
-    It returns hidden states (B, T, W) after the final norm. The first read must contain the image's token.
+    The function returns hidden states (B, T, W) after the final norm. Its first call must contain the image's token.
 
-    latents  (B, 1, 64, W)
+    latents  (B, 1, 64, W), the images as the perceiver encodes them
     """
     language = model.lang_encoder
 
     def read(ids: Tensor, cache: Cache) -> Tensor:
         images = ids == model.media_token_id
-        # Later reads attend to the image of the first read, even if the answer contains an image token:
-        # `generate` would then detach all rows from their image.
+        # Later calls attend to the image of the first call, even if the answer contains an image token. In this case
+        # `generate` would detach all rows from their image.
         follows = cache.get_seq_length() > 0
         for block in language.transformer.blocks:
             block.condition_vis_x(latents)

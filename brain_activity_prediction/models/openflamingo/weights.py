@@ -36,10 +36,10 @@ PARTS_ON_HUB = {"mpt-7b": (MPT_ID, MPT_REVISION), "clip": (CLIP_ID, "main")}
 TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
 FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
 SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # added to MPT's tokens in this order, with the last embeddings
-TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # parts; prefixes of other libraries' keys
+TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # parts of CLIP; prefixes of keys for other libraries
 LARGEST_CLIP_BYTES = 2**20
-PADDING = "<PAD>"  # added after SPECIAL_TOKENS, whatever MPT's own tokenizer pads with
-# The network has two names for every cross-attention and MPT block; the names at right are used here.
+PADDING = "<PAD>"  # added after SPECIAL_TOKENS, and replaces the padding token of MPT's tokenizer
+# The network has two names for every cross-attention and MPT block. These patterns replace one by the other.
 ALIASES = {
     r"^module\.": "",  # prefix that parallel training puts before every name
     r"\.gated_cross_attn_layers\.(\d+)": r".transformer.blocks.\1.gated_cross_attn_layer",
@@ -58,8 +58,8 @@ class Processor(NamedTuple):
 def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Processor]:
     """Load the network, in evaluation mode on the CPU and in one dtype, and its processor.
 
-    With a seed, the weights are drawn at random; the trained weights only tell the positions of the cross-attention.
-    Raise InputError for a missing package, and for a part that is missing, damaged, or of another model.
+    With a seed, the weights are drawn at random; from the trained weights, only the positions of the cross-attention
+    are used. Raises InputError for a missing package, and for a part that is missing, damaged, or of another model.
     """
     check(checkpoint)
     import_torchvision()
@@ -92,7 +92,7 @@ def check(checkpoint: Checkpoint) -> None:
     """Raise InputError for a missing package, and for flags that the package open_flamingo does not support."""
     network.require_packages()
     if checkpoint.quantize or checkpoint.device_map:
-        raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
+        raise InputError("OpenFlamingo cannot be quantised or distributed: leave out --quantize and --device-map")
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:
@@ -117,7 +117,7 @@ def own_name(name: str) -> str:
 
 
 def cross_attention_interval(names: Iterable[str]) -> int:
-    """Return the number of MPT blocks from one gated cross-attention to the next, derived from a checkpoint's names."""
+    """Return the number of MPT blocks from one gated cross-attention to the next, from a checkpoint's tensor names."""
     blocks = [int(found[1]) for name in names if (found := re.search(r"blocks\.(\d+)\.gated_cross_attn_layer", name))]
     if not blocks:
         raise InputError("the checkpoint holds no gated cross-attention: it is not OpenFlamingo's")
@@ -127,8 +127,8 @@ def cross_attention_interval(names: Iterable[str]) -> int:
 def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Load a checkpoint's tensors into the network.
 
-    Raise InputError unless names and shapes are those of the network, and all tensors of the perceiver, cross-attention
-    and token embeddings are present. Tensors of the two frozen towers are optional.
+    Raises InputError unless names and shapes are those of the network, and all tensors of the perceiver,
+    cross-attention and token embeddings are present. Tensors of the two frozen towers are optional.
     """
     shapes = {own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     trained = {name for name in shapes if TRAINED.match(name)}
@@ -162,20 +162,20 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
 
 
 def end_ids(checkpoint: Checkpoint) -> frozenset[int]:
-    """Return the token ids that end an answer: the end of a chunk, and those that MPT's files name."""
+    """Return the token ids that end an answer: <|endofchunk|>, and the ids that MPT's files name."""
     return mpt(checkpoint).end_ids() | end_of_chunk_ids(checkpoint)
 
 
 def end_of_chunk_ids(checkpoint: Checkpoint) -> frozenset[int]:
-    """Return the token id of the end of a chunk."""
+    """Return the token id of <|endofchunk|>."""
     endofchunk, _ = load_tokenizer(checkpoint).convert_tokens_to_ids(SPECIAL_TOKENS)
     return frozenset([endofchunk])
 
 
 def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> nn.Module:
-    """Load transformers' own MPT with `n_tokens` embeddings.
+    """Load the MPT of transformers with `n_tokens` embeddings.
 
-    Raise InputError if a parameter of MPT has no weights under its name.
+    Raises InputError if the checkpoint lacks a parameter of MPT.
     """
     from transformers import MptForCausalLM
 
@@ -198,7 +198,7 @@ def load_vision_tower(folder: Path | None, untrained: bool = False):
         if (folder / "open_clip_config.json").exists():
             _check_clip(folder / "open_clip_config.json")
             name, weights = f"local-dir:{folder}", None
-    # OpenAI trained with an approximation of GELU; open_clip's ViT-L-14 has the exact one since 2.29.
+    # OpenAI trained with an approximation of GELU, but open_clip's ViT-L-14 uses the exact function since 2.29.
     clip, _, transform = open_clip.create_model_and_transforms(
         name, None if untrained else weights, load_weights=not untrained, force_quick_gelu=True
     )
@@ -206,7 +206,7 @@ def load_vision_tower(folder: Path | None, untrained: bool = False):
 
 
 def _check_clip(path: Path) -> None:
-    """Raise InputError if a CLIP's configuration names parts of other libraries, or would fill the memory."""
+    """Raise InputError if a CLIP's configuration names models of other libraries, or does not fit into memory."""
     import open_clip
     import torch
 
@@ -216,9 +216,7 @@ def _check_clip(path: Path) -> None:
         embed_dim = int(content.get("model_cfg", content)["embed_dim"])
     foreign = [key for tower in sizes.values() for key in tower if key.startswith(FOREIGN)]
     if foreign:
-        raise InputError(
-            f"{path} asks for another model of the hub, {min(foreign)}: copy OpenFlamingo's own CLIP there"
-        )
+        raise InputError(f"{path} names another model on the hub, {min(foreign)}: copy OpenFlamingo's own CLIP there")
     check_memory(lambda: open_clip.CLIP(embed_dim, **sizes), torch.float32, path.parent)
 
 
@@ -232,4 +230,4 @@ def _trained_file(checkpoint: Checkpoint) -> Path:
 
 
 def _loading(source: Path | str) -> AbstractContextManager[None]:
-    return guarded(f"{source} could not be loaded", "weights on disk are given with --checkpoint DIR")
+    return guarded(f"{source} could not be loaded", "give weights on disk with --checkpoint DIR")

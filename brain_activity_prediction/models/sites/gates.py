@@ -1,6 +1,7 @@
-"""Factors by which a layer scales what attention or the MLP adds, outside of all its modules.
+"""Factors by which a layer scales the output of attention or MLP, which are not modules of their own.
 
-Such are the tanh gates of Mllama's cross-attention, the layer scales of BEiT and InternVL, and Granite's multiplier.
+Examples are the tanh gates of Mllama's cross-attention, the layer scales of BEiT and InternVL, and the multiplier of
+Granite.
 """
 
 import math
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 
 from brain_activity_prediction.models.pooling import Point, entering, tensor_of
 
-# The argument of Mllama's layers that zeroes what the MLP adds to tokens before the first image, (B, 1, T, 1).
+# Argument of Mllama's layers, (B, 1, T, 1), that sets the MLP's output to 0 for tokens before the first image.
 ROW_MASK = "full_text_row_masked_out_mask"
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A factor of a layer: one of its parameters or numbers by name, and whether tokens are masked, too."""
+    """A factor of a layer: the name of one of its parameters or numbers, and whether ROW_MASK is applied as well."""
 
     name: str | None = None
     tanh: bool = False
@@ -36,7 +37,7 @@ NO_GATE = Gate()
 
 
 def gates(layer: nn.Module, named: Mapping[str, Any], width: int) -> Iterator[Gate]:
-    """Yield the gates that a layer may have, the empty one first."""
+    """Yield the gates that a layer may have, beginning with no gate."""
     masks = (False, True) if named.get(ROW_MASK) is not None else (False,)
     for masked in masks:
         yield Gate(masked=masked)
@@ -51,7 +52,7 @@ def gates(layer: nn.Module, named: Mapping[str, Any], width: int) -> Iterator[Ga
 
 @dataclass(frozen=True)
 class PartPoint(Point):
-    """The output of a module in the shape of its layer's input, times a gate of the layer."""
+    """The output of a module, reshaped like the layer's input and multiplied by a gate of the layer."""
 
     layer: Any = None
     gate: Gate = NO_GATE

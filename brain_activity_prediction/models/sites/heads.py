@@ -1,4 +1,4 @@
-"""Find the output of each attention head: the input of attention's output projection, in one equal part for each head.
+"""Find the output of each attention head: equal parts of the input of the attention's output projection.
 
 Letters: B images, H heads, L layers, T tokens, V width of a head, W width of the layer.
 """
@@ -21,7 +21,7 @@ WIDTHS = ("v_head_dim", "head_dim", "head_size", "attention_head_size", "key_val
 
 @dataclass(frozen=True)
 class Projection:
-    """The output projection of a layer's attention, the width of its input, and the number of heads if it is known."""
+    """The output projection of a layer's attention, the width of its input, and the number of heads (None: unknown)."""
 
     module: nn.Module
     width: int
@@ -29,11 +29,11 @@ class Projection:
 
 
 def head_points(layers: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[list[Point], int]:
-    """Return the points at which the outputs of all heads pass, (B, T, H * V), one for each layer, and H.
+    """Return the points that give the outputs of all heads, (B, T, H * V), one for each layer, and the number H.
 
-    run  computes a small input
+    run  function that computes a small input
 
-    Raise InputError if a layer has no output projection of its heads, or if layers have different heads.
+    Raises InputError if a layer's output projection is not found, or if layers differ in number or width of heads.
     """
     found: dict[int, dict[str, Projection]] = {number: {} for number in range(len(layers))}
     with ExitStack() as hooks:
@@ -51,14 +51,14 @@ def head_points(layers: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[li
     for number, own in enumerate(projections):
         if (own.heads, own.width) != (first.heads, first.width):
             raise InputError(
-                f"layer {number} has {own.heads} attention heads of {own.width} values in all, layer 0 has "
-                f"{first.heads} of {first.width}: leave out --heads"
+                f"layer {number} has {own.heads} attention heads with {own.width} values in total, but layer 0 has "
+                f"{first.heads} with {first.width}: leave out --heads"
             )
     return [Point(own.module, "input") for own in projections], first.heads
 
 
 def output_projection(number: int, layer: nn.Module, computed: Mapping[str, Projection]) -> Projection:
-    """Return the last linear module that a layer's attention computes; `computed` are all of them by path, in order."""
+    """Return the last linear module that a layer's attention computes; `computed` has all of them in order, by path."""
     path = next(reversed(computed), "")
     same = [other for other in computed if other.rpartition(".")[2] == path.rpartition(".")[2]]
     if not path or not computed[path].heads or len(same) > 1:
@@ -79,7 +79,7 @@ def attention_linears(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def n_heads(layer: nn.Module, path: str, width: int) -> int | None:
     """Return the number of heads of the attention around a projection; None if it does not fit the projection's input.
 
-    The modules that hold the projection tell, and the modules in them, from the innermost outwards.
+    It is read from the attributes of the modules that contain the projection, and of their submodules, innermost first.
     """
     while path:
         path = path.rpartition(".")[0]

@@ -1,11 +1,11 @@
-"""Find the modules whose outputs attention and MLP add to the residual stream.
+"""Find the modules whose outputs are added to the residual stream as the parts of attention and MLP.
 
-A layer of a pre-norm transformer returns its input plus what attention adds plus what the MLP adds. Each part is the
-output of one module in the layer: attention or the MLP itself, or a norm or a layer scale after it. A layer may scale
-it further by a gate. `find_parts` computes a small input and selects the two modules whose outputs add up to the
-layer's output minus its input. Without two such modules the network is refused.
+A layer of a pre-norm transformer returns its input plus a part of the attention plus a part of the MLP. Each part is
+the output of one module in the layer: the attention or MLP itself, or a norm or layer scale after it. It may also be
+multiplied by a gate. `find_parts` computes a small input and selects the two modules whose outputs add up to the
+layer's output minus its input. If there are no such modules, the network is refused.
 
-Letters: L layers, N sampled tokens, V sampled values of each.
+Letters: L layers, N sampled tokens, V sampled values of each token.
 """
 
 import math
@@ -27,15 +27,15 @@ NAMES = {
     ATTENTION: re.compile(r"attn|attention|mixer|mamba|short_?conv|\bconv\b", re.IGNORECASE),
     MLP: re.compile(r"mlp|feed_?forward|ffn|moe|experts|dense|intermediate|output|\bfc\d|\bw\d", re.IGNORECASE),
 }
-SAMPLE = (32, 512)  # numbers of tokens, and of values of each token, in which the sums are compared
-ROUNDING = 2  # a difference of this many eps of the number format, relative to the sum's terms, is rounding
+SAMPLE = (32, 512)  # number of tokens, and of values of each token, that are compared
+ROUNDING = 2  # largest difference that counts as rounding, in eps of the number format times the sum of the terms
 
 
 @dataclass(frozen=True)
 class Part:
     """The path of a module in a layer whose output, times a gate, is added to the residual stream.
 
-    flat  whether the module gives all tokens of the batch in one row
+    flat  whether the module returns all tokens of the batch in one row
     """
 
     path: str
@@ -45,10 +45,10 @@ class Part:
 
 @dataclass
 class LayerPass:
-    """A forward pass of a layer: sampled values (N, V) of its input, and of the outputs of its modules in order.
+    """A forward pass of a layer: sampled values (N, V) of its input and of its modules' outputs, in order.
 
-    named  the keyword arguments of the layer
-    eps  of the layer's number format
+    named  keyword arguments of the layer
+    eps  machine epsilon of the layer's number format
     """
 
     shape: torch.Size
@@ -60,7 +60,7 @@ class LayerPass:
     flat: set[str] = field(default_factory=set)
 
     def see(self, path: str, output: Any) -> None:
-        """Keep a module's output if it has a value for each one of the layer's input."""
+        """Keep a module's output if it has as many values as the layer's input."""
         output = tensor_of(output)
         if isinstance(output, torch.Tensor) and same_tokens(output.shape, self.shape):
             if output.shape != self.shape:
@@ -70,11 +70,11 @@ class LayerPass:
             self.outputs[path] = sampled(output)
 
     def candidates(self) -> dict[str, list[str]]:
-        """Return the paths of the modules that may be the attention's or the MLP's part."""
+        """Return the paths of the modules that may give the part of the attention, and those for the MLP."""
         found: dict[str, list[str]] = {ATTENTION: [], MLP: []}
         current = None
         for path in self.outputs:
-            # A module without such a name, such as a layer scale, belongs to the part that was computed before it.
+            # A module with another name, such as a layer scale, belongs to the part that was computed before it.
             current = next((site for site, name in NAMES.items() if name.search(path)), current)
             if current and path not in self.repeated:
                 found[current].append(path)
@@ -84,7 +84,7 @@ class LayerPass:
 def find_parts(layers: Sequence[nn.Module], run: Callable[[], Any]) -> list[dict[str, Part]]:
     """Return the parts of each layer by site, found while `run` computes a small input.
 
-    Raise InputError for a layer whose attention and MLP do not add up to what it adds to its input.
+    Raises InputError if no parts of attention and MLP add up to a layer's output minus its input.
     """
     found: list[dict[str, Part]] = [{} for _ in layers]
     with ExitStack() as hooks:
@@ -95,9 +95,8 @@ def find_parts(layers: Sequence[nn.Module], run: Callable[[], Any]) -> list[dict
             parts = adding_up(layers[number], one, left)
             if parts is None:
                 raise InputError(
-                    f"what attention and MLP add cannot be told apart in layer {number} "
-                    f"({type(layers[number]).__name__}): no outputs of its modules add up to what it adds to its "
-                    "input; leave out --sites and --heads"
+                    f"attention and MLP cannot be separated in layer {number} ({type(layers[number]).__name__}): no "
+                    "outputs of its modules add up to its output minus its input; leave out --sites and --heads"
                 )
             return parts
 
@@ -109,7 +108,7 @@ def find_parts(layers: Sequence[nn.Module], run: Callable[[], Any]) -> list[dict
 
 
 def watch(layer: nn.Module, hooks: ExitStack, leave: Callable[[LayerPass, Tensor], None]) -> None:
-    """Record each pass of a layer; when it ends, `leave` gets the record and the layer's output."""
+    """Record each pass of a layer; at its end, call `leave` with the record and the layer's output."""
     current: list[LayerPass] = []
 
     def enter(module, inputs, named):
@@ -126,7 +125,7 @@ def watch(layer: nn.Module, hooks: ExitStack, leave: Callable[[LayerPass, Tensor
 
 
 def observer(current: Sequence[LayerPass], path: str) -> Callable[..., None]:
-    """Return the hook of a module that shows its output to the pass of its layer."""
+    """Return a forward hook that records a module's output in the current pass of its layer."""
 
     def see(module, inputs, output) -> None:
         for one in current:
@@ -136,7 +135,7 @@ def observer(current: Sequence[LayerPass], path: str) -> Callable[..., None]:
 
 
 def adding_up(layer: nn.Module, one: LayerPass, left: Tensor) -> dict[str, Part] | None:
-    """Return the two parts whose sum comes closest to the layer's output minus its input; None beyond rounding."""
+    """Return the two parts whose sum is closest to the layer's output minus its input; None if not equal to it."""
     if left.shape != one.shape:
         return None
     known = list(gates(layer, one.named, one.shape[-1]))
@@ -158,7 +157,7 @@ def adding_up(layer: nn.Module, one: LayerPass, left: Tensor) -> dict[str, Part]
 
 
 def added(layer: nn.Module, one: LayerPass, part: Part) -> Tensor:
-    """Return the sampled values (N, V) of a part."""
+    """Return the sampled values (N, V) that a part adds."""
     factor = torch.as_tensor(part.gate.factor(layer, one.named))
     return one.outputs[part.path] * (sampled(factor.expand(one.shape)) if factor.ndim else factor.double().cpu())
 
@@ -169,7 +168,7 @@ def same_tokens(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def sampled(states: Tensor) -> Tensor:
-    """Return values of tokens spread over the states (..., W), as (N, V) in double precision on the CPU."""
+    """Return an evenly spaced sample (N, V) of states (..., W), in double precision on the CPU."""
     flat = states.reshape(-1, states.shape[-1])
     rows, columns = (
         torch.linspace(0, size - 1, min(size, most), device=flat.device).round().long()

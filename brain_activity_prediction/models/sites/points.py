@@ -1,4 +1,4 @@
-"""The points of a network at which the selected sites are read: block, attention, MLP and heads."""
+"""Find the points of a network at which the selected sites are read: block, attention, MLP and heads."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,12 +16,12 @@ from brain_activity_prediction.runtime.errors import InputError
 def with_sites(
     block: Sequence[Point], layers: Sequence[nn.Module], sites: Sequence[str], run: Callable[[], Any]
 ) -> tuple[list[Point], dict[str, SiteLayers]]:
-    """Return the points of a network's block followed by those of the other sites, and which points each site has.
+    """Return the points of the block followed by those of the other sites, and which of these points each site has.
 
-    sites  of `SITES` and `heads`
-    run  computes a small input
+    sites  selected sites, from `SITES` and `heads`
+    run  function that computes a small input
 
-    Raise InputError if attention and MLP of a layer do not add up, or if it has no heads.
+    Raises InputError if a layer's attention and MLP, or its heads, cannot be found.
     """
     points, found = list(block), {}
     if BLOCK in sites:
@@ -35,7 +35,7 @@ def with_sites(
 def other_points(
     layers: Sequence[nn.Module], sites: Sequence[str], run: Callable[[], Any]
 ) -> dict[str, tuple[list[Point], int]]:
-    """Return, for each site other than the block, one point for each layer and the number of heads that pass there."""
+    """Return, for each site other than the block, one point for each layer, and the number of heads at each point."""
     found: dict[str, tuple[list[Point], int]] = {}
     if {ATTENTION, MLP} & set(sites):
         parts = find_parts(layers, run)
@@ -48,7 +48,7 @@ def other_points(
 
 
 def check_passed_once(points: Sequence[Point], run: Callable[[], Any]) -> None:
-    """Raise InputError if a pass of the network does not pass each point once, as when layers share a module."""
+    """Raise InputError if the network does not pass each point exactly once, for instance if layers share a module."""
     passed = [0] * len(points)
 
     def count(number: int) -> None:
@@ -60,11 +60,11 @@ def check_passed_once(points: Sequence[Point], run: Callable[[], Any]) -> None:
         run()
     if wrong := [n for n in passed if n != 1]:
         raise InputError(
-            f"a layer computes its attention or MLP {wrong[0]} times for an input: leave out --sites and --heads"
+            f"a layer computes its attention or MLP {wrong[0]} times for one input: leave out --sites and --heads"
         )
 
 
 def part_point(layer: nn.Module, part: Part) -> Point:
-    """Return the point at which a part passes as it is added to the residual stream."""
+    """Return the point that gives a part as it is added to the residual stream."""
     module = layer.get_submodule(part.path)
     return Point(module) if part.gate == NO_GATE and not part.flat else PartPoint(module, layer=layer, gate=part.gate)

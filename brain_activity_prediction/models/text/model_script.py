@@ -54,7 +54,7 @@ class Texts(Protocol):
 
 @dataclass(frozen=True)
 class TextNetwork:
-    """A loaded text model, and the points and layers of the sites other than the block."""
+    """A loaded text model, and the points of the sites other than the block (see `sites.points`)."""
 
     model: nn.Module
     points: list[Point]
@@ -62,9 +62,9 @@ class TextNetwork:
 
 
 def script(checkpoint: Checkpoint, texts: Texts, sites: Sequence[str] = (BLOCK,)) -> SimpleNamespace:
-    """Return the model script of a checkpoint; only its tokenizer is read.
+    """Return the model script of a checkpoint, for which only its tokenizer is read.
 
-    sites  what is read in each layer, see `sites.points`
+    sites  sites to read in each layer, see `sites.points`
     """
     import_torchvision()
     checkpoint.check(CHECKPOINT_FILES)
@@ -84,7 +84,7 @@ def script(checkpoint: Checkpoint, texts: Texts, sites: Sequence[str] = (BLOCK,)
 
 
 def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts, sites: Sequence[str] = (BLOCK,)):
-    """Return the text model and its reader; raise InputError for texts without a token, warn of texts that are cut."""
+    """Return the text model and its reader; raise InputError if a text has no tokens, and warn if texts are cut."""
     model = load_network(checkpoint, device, dtype)
     settings, family = [checkpoint.settings(name) for name in TOKENIZER_SETTINGS], text_family(model)
     lowered = family in LOWERED_IN_TRAINING or settings[1].get("do_lower_case") is True
@@ -111,22 +111,22 @@ def with_points(model: nn.Module, reader: TextReader, sites: Sequence[str]) -> T
 
 
 def check_texts(reader: TextReader, texts: Texts) -> None:
-    """Raise InputError if the tokenizer gives a text no token; warn if texts are cut."""
+    """Raise InputError if a text has no tokens; warn if texts are longer than the model can read."""
     listed = [(image_id, text) for image_id, own in texts.by_image.items() for text in own]
     lengths = reader.lengths([text for _, text in listed])
     empty = [image_id for (image_id, _), length in zip(listed, lengths, strict=True) if not length]
     if empty:
         raise InputError(
-            f"the tokenizer gives {len(empty)} of {len(listed)} texts no token (first: image {empty[0]}): choose a "
-            "text model whose tokenizer adds a start or end, or other texts"
+            f"{len(empty)} of {len(listed)} texts have no tokens (first: image {empty[0]}): choose a text model whose "
+            "tokenizer adds a start or end token, or change these texts"
         )
     cut = sum(length > reader.longest for length in lengths) if reader.longest else 0
     if cut:
-        log.warning(f"{cut} of {len(listed)} captions are cut to {reader.longest} tokens")
+        log.warning(f"{cut} of {len(listed)} captions are cut to {reader.longest} tokens, the model's longest text")
 
 
 def preprocess(reader: TextReader, texts: Sequence[Sequence[str]]):
-    """Return token ids and mask (C, T) of all captions, and each caption's row in the batch of images, (C,)."""
+    """Return token ids and mask (C, T) of all captions, and the row (C,) of each caption's image in the batch."""
     from transformers import BatchFeature
 
     ids, mask = reader.batch([text for own in texts for text in own])

@@ -1,4 +1,4 @@
-"""Load the text part of a checkpoint, and prove on two texts that padding does not change its hidden states.
+"""Load the text part of a checkpoint, and check with two texts that padding does not change its hidden states.
 
 A checkpoint may hold a text model, the encoder of an encoder-decoder, or the text tower of a model with two towers.
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 PADDED_IN_TRAINING = ("siglip", "siglip2")  # read a fixed number of tokens, padding included, without a mask
-LOWERED_IN_TRAINING = ("siglip2",)  # read lower case, which their published tokenizer.json keeps apart
+LOWERED_IN_TRAINING = ("siglip2",)  # were trained on lower case; their published tokenizer.json does not lower texts
 PROBES = ("a dog", "a man on a horse looks at two red buses")  # two texts of different length
 
 
@@ -33,9 +33,9 @@ PROBES = ("a dog", "a man on a horse looks at two red buses")  # two texts of di
 class TextReader:
     """A tokenizer with the limits of its model.
 
-    longest  number of tokens that the model reads; None without a limit
-    padded  whether all texts are padded to `longest` tokens, and read with their padding, as in training
-    lowered  whether capitals are read as small letters, as in training
+    longest  largest number of tokens that the model reads; None without a limit
+    padded  whether all texts are padded to `longest` tokens and read together with the padding, as in training
+    lowered  whether texts are converted to lower case, as in training
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -44,7 +44,7 @@ class TextReader:
     lowered: bool = False
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each text; long texts are cut and keep the special tokens at their end."""
+        """Return the token ids of each text; long texts are cut, but keep the special tokens at their end."""
         return self._tokenised(texts, **({"truncation": True, "max_length": self.longest} if self.longest else {}))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
@@ -89,23 +89,23 @@ def load_network(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> nn.
 
 
 def text_family(model: nn.Module) -> str:
-    """Return the model type of a text model, of a model with two towers that of the whole."""
+    """Return the model type of a text model; for a text tower, that of the whole model."""
     return model.config.model_type.removesuffix("_text_model")
 
 
 def hidden_states(model: nn.Module, ids: Tensor, mask: Tensor | None) -> Sequence[Tensor]:
-    """Return the embeddings and the states of every layer, each (C, T, W), as transformers counts them."""
+    """Return the embeddings and the states of every layer, each (C, T, W), numbered as in transformers."""
     return model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
 
 
 def longest_text(model: nn.Module, settings: Sequence[dict]) -> int | None:
     """Return the number of tokens that a text model reads; None without a limit.
 
-    settings  the settings of the tokenizer, which may name a smaller limit than the model has positions
+    settings  settings of the tokenizer, whose limit may be smaller than the model's number of positions
     """
     positions = decoding.positions(model.config)
     for name, module in model.named_modules():
-        # RoBERTa and its relatives count positions from the number after that of the padding.
+        # RoBERTa and related models number positions from padding_idx + 1.
         if isinstance(module, nn.Embedding) and name.endswith("position_embeddings") and module.padding_idx is not None:
             positions = module.num_embeddings - module.padding_idx - 1
     named = [one.get(name) for one in settings for name in ("model_max_length", "max_seq_length")]
@@ -114,7 +114,7 @@ def longest_text(model: nn.Module, settings: Sequence[dict]) -> int | None:
 
 
 def check_network(model: nn.Module, reader: TextReader) -> None:
-    """Raise InputError if the model gives no states of each token, or if a text's states depend on its neighbours."""
+    """Raise InputError if the model has no states for each token, or if a text's states depend on other texts."""
     kind, weights = type(model).__name__, next(model.parameters())
     # Some classes, such as DeBERTa's, compute a part in float32 whatever the format of the weights.
     remedy = BELONG_TOGETHER if weights.dtype == torch.float32 else f"try --dtype float32, or {BELONG_TOGETHER}"
@@ -124,7 +124,7 @@ def check_network(model: nn.Module, reader: TextReader) -> None:
     allowed = torch.finfo(number_format(model)).eps ** 0.5
     for states, own in zip(together, alone, strict=True):
         if float((states[:, : own.shape[1]] - own).abs().max()) > allowed * float(own.abs().max()):
-            raise InputError(f"{kind} is not read: its states of a text depend on the texts in the same batch")
+            raise InputError(f"{kind} is not supported: its states of a text depend on other texts in the batch")
 
 
 def _states(model: nn.Module, reader: TextReader, texts: Sequence[str], device: Any) -> list[Tensor]:
@@ -133,7 +133,8 @@ def _states(model: nn.Module, reader: TextReader, texts: Sequence[str], device: 
     layers = hidden_states(model, ids, None if reader.padded else mask)
     if len({(*layer.shape[:2], layer.shape[-1], layer.ndim) for layer in layers}) != 1 or layers[0].ndim != 3:
         raise InputError(
-            f"{type(model).__name__} is not read: its layers have the shapes {sorted({tuple(x.shape) for x in layers})}"
+            f"{type(model).__name__} is not supported: the shapes of its layers are "
+            f"{sorted({tuple(layer.shape) for layer in layers})}"
         )
     stacked = torch.stack([layer.float().to(device) for layer in layers], dim=1)
     return [row[:, : int(own.sum())] for row, own in zip(stacked, mask, strict=True)]
