@@ -106,7 +106,7 @@ class Dataset(ABC, Generic[S, U]):
         """Return all subjects of the dataset, including those without responses in this folder."""
 
     def check_subjects(self, subjects: Iterable[S], flag: str = "--subject") -> None:
-        """Raise InputError unless the dataset has all of these subjects, which a flag names."""
+        """Raise InputError unless the dataset has all of these subjects, which the user gave with `flag`."""
         known = self.subjects()
         for subject in subjects:
             if subject not in known:

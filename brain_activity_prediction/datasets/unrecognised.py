@@ -1,11 +1,11 @@
-"""Say what to do with a folder that no reader recognises."""
+"""Advise users whose folder is not recognised as a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-# Patterns of files of public data that become an experiment by the code of a section of docs/public_data.md.
+# Public data that a section of docs/public_data.md converts to an experiment: the section, and patterns of its files.
 SECTIONS = {
     "TVSD": ("THINGS_normMUA.mat", "monkey[FN]/THINGS_normMUA.mat"),
     "THINGS-EEG2": ("preprocessed_eeg_training.npy", "sub-*/preprocessed_eeg_training.npy"),
@@ -27,17 +27,17 @@ NOT_READ = {
 
 
 def advice(base_dir: Path, recognised: Callable[[Path], Sequence[str]], patterns: Mapping[str, str]) -> str:
-    """Return the end of the message that no dataset is recognised in a folder.
+    """Return advice that completes the message "no dataset is recognised in DIR, ...".
 
     recognised  function that returns the names of the datasets in a folder
-    patterns    by dataset, a pattern of its files
+    patterns    for each dataset, a pattern of its files
     """
     for path in (base_dir.resolve().parent, *sorted(path for path in base_dir.glob("[!.]*") if path.is_dir())):
         if names := recognised(path):
             return f"but {path} has the files of {' and '.join(names)}: give that folder"
     for section, of_section in SECTIONS.items():
         if _has(base_dir, of_section):
-            return f"but it has files of {section}: docs/public_data.md makes an experiment of them in a few lines"
+            return f"but it has files of {section}: docs/public_data.md shows how to convert them in a few lines"
     for of_kind, why in NOT_READ.items():
         if _has(base_dir, of_kind):
             return why

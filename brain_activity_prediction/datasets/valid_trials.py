@@ -82,8 +82,8 @@ def tell_missing(subject: Subject, units: Units, n_incomplete: int, voxels_by_se
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
     log.warning(
-        f"subject {subject}: {n_incomplete} of {units.n} {units.nouns} lack valid data in {where}: only their valid "
-        f"trials count, and an image without any is missing for the {units.noun}"
+        f"subject {subject}: {n_incomplete} of {units.n} {units.nouns} lack valid data in {where}. Only their valid "
+        f"trials are averaged; an image without a valid trial is missing for the {units.noun}"
     )
 
 

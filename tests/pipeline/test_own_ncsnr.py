@@ -121,10 +121,10 @@ def test_noise_ceilings_of_means_over_trials_are_read_as_fractions_or_percent(n_
 @pytest.mark.parametrize(
     ("names", "values", "says"),
     [
-        (["ncsnr/sub-01.npy"], VALUES > 1, "ncsnr/sub-01.npy holds truth values"),
-        (["ncsnr/sub-01.npy"], np.rint(VALUES / 2), "ncsnr/sub-01.npy holds nothing but 0 and 1, as a mask does"),
-        (["ceilings_3/sub-01.npy"], VALUES * 60, "holds values from 0 to 120: noise ceilings are 0 to 1, or percent"),
-        (["ceilings/sub-01.npy"], VALUES, "ceilings does not say of how many trials the means are: name the folder"),
+        (["ncsnr/sub-01.npy"], VALUES > 1, "ncsnr/sub-01.npy holds booleans"),
+        (["ncsnr/sub-01.npy"], np.rint(VALUES / 2), "ncsnr/sub-01.npy holds only 0 and 1, so it seems to be a mask"),
+        (["ceilings_3/sub-01.npy"], VALUES * 60, "holds values from 0 to 120; noise ceilings are 0 to 1, or percent"),
+        (["ceilings/sub-01.npy"], VALUES, "ceilings lacks a number of trials: name it"),
         (["ncsnr/sub-01.npy", "ceilings_3/sub-01.npy"], VALUES, "are both of subject sub-01: keep one of them"),
     ],
 )
@@ -148,8 +148,8 @@ def test_files_of_no_subject_of_one_session_or_another_kind_are_reported(tmp_pat
         dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
     said = capsys.readouterr().err
     assert said.count("sub-1.npy is not read: trials.csv has no subject of this name") == 1
-    assert said.count("sub-01_ses-02.npy is not read: name the noise ceilings of all sessions sub-01.npy") == 1
-    assert said.count("sub-01.txt is not read: it is of no kind that responses may have: .npy, ") == 1
+    assert said.count("sub-01_ses-02.npy is not read: noise ceilings are of all sessions: name it sub-01.npy") == 1
+    assert said.count("sub-01.txt is not read: supported endings are .npy, ") == 1
     assert said.count("is not read") == 4
 
 

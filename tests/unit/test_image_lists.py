@@ -35,10 +35,10 @@ def test_numbers_may_be_padded_twice_and_from_any_system(content, tmp_path, caps
 @pytest.mark.parametrize(
     ("content", "says"),
     {
-        "nsd_id\n7\n": "line 1: 'nsd_id' is no image number",
-        "7\n\n77.png\n": "line 3: '77.png' is no image number",
+        "nsd_id\n7\n": "line 1: 'nsd_id' is not an image number",
+        "7\n\n77.png\n": "line 3: '77.png' is not an image number",
         "7\n0\n": "images.txt lists image 0, but ids count from 1",
-        "7,77": "line 1: '7,77' is no image number",
+        "7,77": "line 1: '7,77' is not an image number",
         "7\n" + "9" * 5000: "line 2: '9999",
         "\n": "lists 0 images, none of which the subject saw: write one image in each line",
         "8\n9\n": "lists 2 images, none of which the subject saw; first 8 in line 1: write one image in each line",
@@ -53,7 +53,7 @@ def test_what_is_no_number_of_an_image_is_refused_with_its_line(content, says, t
 def test_a_name_that_no_trial_shows_is_told_with_its_line_and_the_similar_one(tmp_path, capsys):
     content = "\n".join(["image", *NAMES[:3], "class 0/picture_3.png"])
     np.testing.assert_array_equal(listed(tmp_path, content, NAMES), NAMES[:3])
-    assert "the subject saw 3 of 5 images, which are taken; first image in line 1" in capsys.readouterr().err
+    assert "the subject saw 3 of 5 images; only these are used; first image in line 1" in capsys.readouterr().err
     for name in (
         "picture_00.png",
         "images/class 0/picture_00.png",

@@ -99,9 +99,9 @@ def test_other_betas_of_a_subject_are_told_with_their_flags(own_nsd):
     folder = own_nsd / "nsddata_betas/ppdata/subj01/func1pt8mm"
     (folder / "betas_fithrf_GLMdenoise_RR").rename(folder / "betas_fithrf")
     assert "has no betas: expected" in page(own_nsd)
-    assert "(there are others, which --betas b2 reads)" in page(own_nsd)
+    assert "(it has others: add --betas b2 to read them)" in page(own_nsd)
     folder.rename(folder.with_name("func1mm"))
-    assert "(there are others, which --space func1mm --betas b2 reads)" in page(own_nsd)
+    assert "(it has others: add --space func1mm --betas b2 to read them)" in page(own_nsd)
 
 
 def test_another_version_of_the_betas_lies_in_its_own_folder(own_nsd, tmp_path):

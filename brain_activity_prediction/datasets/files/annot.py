@@ -1,7 +1,7 @@
 """Read FreeSurfer's .annot files: a colour for each vertex, and a table with the region of each colour.
 
-nibabel's reader trusts the counts in a file, and names regions by their places in the table. A table with gaps numbers
-them in another way.
+nibabel's reader trusts the counts in a file, and looks up regions by their position in the table. If the table has
+gaps, these positions differ from the file's own numbers.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.files import read_bytes, reading
 
 LARGEST_BYTES = 2**26  # a surface of 300,000 vertices takes 2.4 MB
-VERSION_2 = -2  # stands where older files have the number of their regions
+VERSION_2 = -2  # written where files of version 1 have the number of their regions
 SMALLEST_REGION = 4 * 5  # bytes: the length of its name, and its colour
 
 
 def read_annot(path: Path) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the number of each vertex's region (V,), 0 without one, and the name of each number from 1.
+    """Return the number of each vertex's region (n_vertices,), 0 for no region, and the name of each number from 1.
 
-    Raises InputError for a damaged file, and for two regions of one colour.
+    Raises InputError for a damaged file, and for two regions with the same colour.
     """
     with reading(path):
         content = _Content(read_bytes(path, LARGEST_BYTES))
         vertices, colours = content.numbers(2 * content.count(4 * 2)).reshape(-1, 2).T
         of_vertices = np.zeros_like(colours)
         if not np.isin(vertices, np.arange(len(vertices))).all():
-            raise ValueError("it numbers vertices that it does not have")
+            raise ValueError("it has a vertex number that is larger than its number of vertices")
         of_vertices[vertices] = colours
         labels, names = np.zeros_like(colours), dict[int, str]()
         for number, (name, colour) in enumerate(_table(content), 1):
             inside = of_vertices == (colour or -1)  # 0 is no region
             if (labels[inside] > 0).any():
-                raise ValueError(f"{names[labels[inside][0]]!r} and {name!r} have one colour, so that none can be told")
+                raise ValueError(f"{names[labels[inside][0]]!r} and {name!r} have the same colour, which must differ")
             labels[inside], names[number] = number, name
     if n_unknown := np.count_nonzero(of_vertices[labels == 0]):
         _tell_unknown(path, n_unknown)
     return labels, names
 
 
-@cache  # once for each file, however often it is read
+@cache  # warns once for each file, even if it is read again
 def _tell_unknown(path: Path, n: int) -> None:
     log.warning(f"{path}: {count(n, 'vertex', 'vertices')} in no region, because the table does not have their colour")
 
@@ -70,7 +70,7 @@ class _Content:
         return self.read(self.number()).split(b"\0")[0].decode(errors="replace")
 
     def count(self, n_bytes: int) -> int:
-        """Read the number of entries of at least `n_bytes` that follow."""
+        """Read the number of entries that follow, each of which has at least `n_bytes`."""
         n, left = self.number(), len(self.content) - self.place
         if not 0 <= n * n_bytes <= left:
             raise ValueError(f"it states {n:,} entries, but has {left:,} bytes for them")
@@ -78,7 +78,7 @@ class _Content:
 
 
 def _table(content: _Content) -> list[tuple[str, int]]:
-    """Read the name of each region and its colour as vertices have it: red, green and blue in the lowest bytes."""
+    """Read the name of each region, and its colour as one number: red, green and blue in the lowest three bytes."""
     if not content.number():
         raise ValueError("it has no table of regions")
     start = content.place

@@ -19,10 +19,11 @@ REMEDY = "write one image in each line, as text in UTF-8"
 
 
 def read_image_list(path: Path, flag: str, seen: np.ndarray) -> np.ndarray:
-    """Read image ids, one in each line, and return those that the subject saw, ascending.
+    """Read image ids, one in each line, and return the ids of images that the subject saw, ascending.
 
-    A message counts the others, and names the first of them and its line. Raises InputError with the line of an entry
-    that is no id, if the subject saw none of the images, and for numbers that seem to count from 0.
+    If the subject did not see all images, a message gives their number, and the first unseen image with its line.
+    Raises InputError for an entry that is not an id (with its line), if the subject saw none of the images, and for
+    numbers that seem to count from 0.
     """
     if not path.is_file():
         raise InputError(f"{flag} {no_such_path(path)}")
@@ -33,7 +34,7 @@ def read_image_list(path: Path, flag: str, seen: np.ndarray) -> np.ndarray:
     if not named:
         for number, entry in entries.items():
             if not entry.isdecimal() or len(entry) > MOST_DIGITS:
-                raise InputError(f"{path}, line {number}: {entry[:60]!r} is no image number: {REMEDY}")
+                raise InputError(f"{path}, line {number}: {entry[:60]!r} is not an image number: {REMEDY}")
     ids = np.array([*entries.values()], dtype=str) if named else np.array([*map(int, entries.values())], dtype=np.int64)
     listed, first = np.unique(ids, return_index=True)
     is_seen = np.isin(listed, seen)
@@ -54,12 +55,12 @@ def _first_unseen(entries: Mapping[int, str], line: int, seen: np.ndarray) -> st
 
 
 def _check_base(path: Path, listed: np.ndarray, seen: np.ndarray) -> None:
-    """Raise InputError if more of the images were seen with the next higher number."""
+    """Raise InputError if the listed numbers seem to count from 0, because the subject saw more of number + 1."""
     n_seen, n_shifted = np.isin(listed, seen).sum(), np.isin(listed + 1, seen).sum()
     if n_shifted > max(2 * n_seen, listed.size / 2):
         raise InputError(
             f"{path} seems to count images from 0: the subject saw {n_seen} of {count(listed.size, 'image')}, but "
-            f"{n_shifted} of those with the next higher numbers; ids count from 1"
+            f"{n_shifted} after adding 1 to each number. Ids count from 1: add 1 to each"
         )
     if listed.size and listed[0] == 0:
         raise InputError(f"{path} lists image 0, but ids count from 1")
@@ -67,5 +68,5 @@ def _check_base(path: Path, listed: np.ndarray, seen: np.ndarray) -> None:
 
 @cache  # reports each file once, even if the split is made again
 def _tell_unseen(path: Path, flag: str, how_many: str, unseen: str, named: bool) -> None:
-    tell = log.warning if named else log.info  # other subjects' images may be among shared ones, names may be wrong
-    tell(f"{flag} {path}: {how_many}, which are taken{unseen}")
+    tell = log.warning if named else log.info  # a number may be another subject's image; a name may be misspelt
+    tell(f"{flag} {path}: {how_many}; only these are used{unseen}")

@@ -1,4 +1,4 @@
-"""Find the picture file of each image name, which may lack its ending or be spelt as another system does."""
+"""Find the picture file of each image name, which may lack the ending or be spelt as on another system."""
 
 from __future__ import annotations
 

@@ -120,12 +120,12 @@ class Layout:
         return found
 
     def _other_betas(self, of_subject: Path) -> str:
-        """Name the flags that read other betas in a subject's folder SPACE/VERSION, if there are any."""
+        """Return a hint which flags read the betas in the subject's other folders; empty if there are none."""
         for space in (self.space, *VOLUMES, *SURFACES):
             for name, version in VERSIONS.items():
                 if any((of_subject / space / version).glob("*betas_session*")):
                     of_space = "" if space == Layout.space else f"--space {space} "
-                    return f" (there are others, which {of_space}--betas {name} reads)"
+                    return f" (it has others: add {of_space}--betas {name} to read them)"
         return ""
 
     def has_betas(self, subject: int) -> bool:

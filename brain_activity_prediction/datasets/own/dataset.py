@@ -132,11 +132,11 @@ class OwnDataset(Dataset[Subject, Units]):
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)
 
     def ncsnr(self, subject: Subject, units: Units) -> np.ndarray:
-        """Return the ncsnr (n_units,) of the experiment's own file of ratios or noise ceilings."""
+        """Return the ncsnr (n_units,) from the experiment's own file of ncsnr or noise ceilings."""
         return own_ceilings(self.base_dir, str(subject), units, self._names).read(units)
 
     def ceilings(self, subject: Subject) -> OwnCeilings | None:
-        """Return the experiment's own noise ceilings of a subject, None without any."""
+        """Return the experiment's own noise ceilings of a subject; None if it has none."""
         return ceiling_files(self.base_dir, str(subject), self._names)
 
     @cached_property

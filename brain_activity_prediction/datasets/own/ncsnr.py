@@ -3,7 +3,7 @@
 ncsnr/       ratios of signal SD to noise SD of a single trial
 ceilings_N/  noise ceilings in percent, or from 0 to 1, of means over N trials
 
-Files have the names and kinds of files of responses, with a single trial: SUBJECT.nii.gz (X, Y, Z), lh.SUBJECT.mgz and
+Names and formats are those of files of responses with a single trial: SUBJECT.nii.gz (X, Y, Z), lh.SUBJECT.mgz and
 rh.SUBJECT.mgz, SUBJECT.dscalar.nii, SUBJECT.csv with one row below the names of units, or SUBJECT.npy (n_units,) or
 (X, Y, Z).
 """
@@ -35,9 +35,9 @@ PERCENT = 100
 
 @dataclass(frozen=True)
 class OwnCeilings:
-    """The files of a subject by hemisphere, "" without one.
+    """The files of a subject's noise ceilings by hemisphere; under "" if the units are not vertices.
 
-    n_trials  number of trials of the means whose noise ceilings they hold; None for ratios ncsnr
+    n_trials  number of trials in the means to which the ceilings apply; None if the files hold ncsnr instead
     """
 
     files: Mapping[str, Path]
@@ -53,7 +53,7 @@ class OwnCeilings:
         values, path = np.where(np.isfinite(values), values, np.nan), self.files[sides[0]]
         known = values[np.isfinite(values)]
         if known.size > 1 and np.isin(known, (0, 1)).all():
-            raise InputError(f"{path} holds nothing but 0 and 1, as a mask does, and no {self._title}")
+            raise InputError(f"{path} holds only 0 and 1, so it seems to be a mask instead of {self._title}")
         if self.n_trials is None:
             return _checked_ratios(path, values)
         return ncsnr_of_ceiling(np.maximum(_as_fractions(path, values), 0), self.n_trials)
@@ -69,35 +69,35 @@ class OwnCeilings:
 
 
 def own_ceilings(base_dir: Path, subject: str, units: Units, subjects: Collection[str]) -> OwnCeilings:
-    """Return the files of a subject; raise InputError if there are none, or several for the same units."""
+    """Return the files of a subject; raise InputError if files are missing, or if two are for the same units."""
     found = ceiling_files(base_dir, subject, subjects) or OwnCeilings({}, None)
     for side in SIDES if isinstance(units, Vertices) else ("",):
         if side not in found.files:
             folder = next((path.parent for path in found.files.values()), base_dir / RATIOS)
             expected = folder / f"{f'{side}.' if side else ''}{subject}.EXT"
             raise InputError(
-                f"subject {subject} has no ncsnr at {expected}, one value for each {units.noun} in a kind of file that "
-                "responses may have (noise ceilings of means over N trials: ceilings_N/): leave out --ncsnr to compute "
-                "it from repeats"
+                f"subject {subject} has no ncsnr at {expected}: write one value for each {units.noun} in a format of "
+                "files of responses (noise ceilings of means over N trials go into ceilings_N/), or leave out --ncsnr "
+                "to compute it from repeats"
             )
     return found
 
 
 def ceiling_files(base_dir: Path, subject: str, subjects: Collection[str]) -> OwnCeilings | None:
-    """Return the files of a subject, None without any; raise InputError if there are two for the same units.
+    """Return the files of a subject, or None if there are none; raise InputError if two are for the same units.
 
-    A message names the files that are of no subject.
+    A warning names each file that belongs to no subject.
     """
     found: dict[str, Path] = {}
     for path in _files(base_dir):
         ending = max((one for one in ENDINGS if path.name.lower().endswith(one)), key=len, default="")
         part = part_of(path.name[: -len(ending)], subjects) if ending else None
         if not ending:
-            tell_unread(path, f"it is of no kind that responses may have: {', '.join(ENDINGS)}")
+            tell_unread(path, f"supported endings are {', '.join(ENDINGS)}")
         elif part is None:
             tell_unread(path, "trials.csv has no subject of this name")
         elif part.session or part.run:
-            tell_unread(path, f"name the noise ceilings of all sessions {part.subject}{ending}")
+            tell_unread(path, f"noise ceilings are of all sessions: name it {part.subject}{ending}")
         elif part.subject == subject:
             if part.side in found or (found and next(iter(found.values())).parent != path.parent):
                 other = found.get(part.side) or next(iter(found.values()))
@@ -113,8 +113,8 @@ def _files(base_dir: Path) -> Iterator[Path]:
     for folder in sorted(base_dir.glob("ceilings*")):
         if folder.is_dir() and not CEILINGS.fullmatch(folder.name):
             raise InputError(
-                f"{folder} does not say of how many trials the means are: name the folder ceilings_3 for noise "
-                "ceilings of means over 3 trials, ceilings_1 for those of single trials"
+                f"the name of {folder} lacks a number of trials: name it ceilings_3 for noise ceilings of means over 3 "
+                "trials, or ceilings_1 for those of single trials"
             )
         yield from sorted(folder.glob("[!.]*"))
     yield from sorted((base_dir / RATIOS).glob("[!.]*"))
@@ -129,7 +129,7 @@ def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
     if path.name.lower().endswith(".npy"):
         values = np.asarray(open_npy(path, (1, 2, 3)))
         if values.dtype.kind == "b":
-            raise InputError(f"{path} holds truth values, as a mask does")
+            raise InputError(f"{path} holds booleans, so it seems to be a mask")
         values = _of_units(values, units)
     else:
         with open_responses(path) as stored:
@@ -146,7 +146,7 @@ def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
 
 
 def _of_units(values: np.ndarray, units: Units) -> np.ndarray:
-    """Return the values of a volume's voxels, or all of a list."""
+    """Return the values of the fitted voxels if `values` is a volume, otherwise all values."""
     if isinstance(units, Voxels) and values.shape == units.mask.shape:
         values = values[units.mask]
     return values.reshape(-1).astype(np.float64)
@@ -166,15 +166,15 @@ def _checked_ratios(path: Path, values: np.ndarray) -> np.ndarray:
     low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
     if low < 0 or high > LARGEST_RATIO:
         raise InputError(
-            f"{path} holds values from {low:.3g} to {high:.3g}: ncsnr, the SD of the signal over that of the noise, is "
-            "0 or more and rarely above 2. Noise ceilings of means over N trials belong into ceilings_N/"
+            f"{path} holds values from {low:.3g} to {high:.3g}. ncsnr is the SD of the signal divided by that of the "
+            "noise: at least 0, rarely above 2. Noise ceilings of means over N trials belong in ceilings_N/"
         )
     return values
 
 
 def _as_fractions(path: Path, values: np.ndarray) -> np.ndarray:
-    """Return noise ceilings as fractions; they are percent if one is above 1."""
+    """Return noise ceilings as fractions; if any value is above 1, they are in percent."""
     low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
     if high > PERCENT or low < -PERCENT:
-        raise InputError(f"{path} holds values from {low:.3g} to {high:.3g}: noise ceilings are 0 to 1, or percent")
+        raise InputError(f"{path} holds values from {low:.3g} to {high:.3g}; noise ceilings are 0 to 1, or percent")
     return values / PERCENT if high > 1 else values

@@ -152,7 +152,7 @@ def _cifti_labels(path: Path, units: Grayordinates) -> Labels:
             raise ValueError("its first axis holds no labels")
         labels = np.asarray(image.dataobj[0])
     if axis != units.axis:
-        raise InputError(f"{path} has {len(axis):,} other {units.nouns} than the {units.n:,} of the responses")
+        raise InputError(f"{path} has {len(axis):,} {units.nouns} that are not the {units.n:,} of the responses")
     return _whole_numbers(path, labels), {key: name for key, (name, _) in names.label[0].items() if key > 0}
 
 

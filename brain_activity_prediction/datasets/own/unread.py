@@ -1,4 +1,4 @@
-"""Say which files of an experiment are not read."""
+"""Warn of files of an experiment that are not read."""
 
 from functools import cache
 from pathlib import Path
@@ -6,6 +6,6 @@ from pathlib import Path
 from brain_activity_prediction.runtime.messages import log
 
 
-@cache  # once for each file, however often it is met
+@cache  # warns once for each file, even if it is found again
 def tell_unread(path: Path, why: str) -> None:
     log.warning(f"{path} is not read: {why}")
