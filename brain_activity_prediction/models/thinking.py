@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Thinking:
-    """How a model's thinking ends: by its own closing mark, or by a limit.
+    """The two ends of a model's thinking: its own closing mark, and a limit.
 
     closed  function from the thinking's token ids to whether the last one completes the closing mark
     closing  token ids that are given to the model to end a thinking that is too long

@@ -141,10 +141,10 @@ def test_a_default_configuration_of_a_huge_model_is_refused_quickly(tiny_model, 
 HOSTILE_PARTS = {  # of OpenFlamingo and mPLUG-Owl: the file, what is changed in it, what is said
     "owl, weights elsewhere": ("model.safetensors.index.json", {"weight_map": {"a": "../x"}}, "outside of its folder"),
     "owl, ten million layers": ("config.json", {"text_config": {"num_hidden_layers": 10**7}}, "more than any model"),
-    "owl, code of the hub": ("config.json", {"attn_implementation": "kernels/evil"}, "code of the hub"),
+    "owl, code of the hub": ("config.json", {"attn_implementation": "kernels/evil"}, "code on the hub"),
     "mpt, weights elsewhere": ("mpt-7b/model.safetensors.index.json", {"weight_map": {"a": "/x"}}, "outside of its"),
     "mpt, ten million layers": ("mpt-7b/config.json", {"n_layers": 10**7}, "more than any model"),
-    "mpt, code of the hub": ("mpt-7b/config.json", {"attn_implementation": "kernels/evil"}, "code of the hub"),
+    "mpt, code of the hub": ("mpt-7b/config.json", {"attn_implementation": "kernels/evil"}, "code on the hub"),
     "clip, ten million layers": ("clip/open_clip_config.json", {"vision_cfg": {"layers": 10**7}}, "more than any"),
 }
 
@@ -179,7 +179,7 @@ def test_a_pipe_among_the_parts_of_openflamingo_is_not_waited_for(own_networks, 
     folder = shutil.copytree(own_networks["openflamingo_9b.py"], tmp_path / "checkpoint")
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a regular file"):
         Checkpoint(script.MODEL_ID, None, folder).check(script.CHECKPOINT_FILES)
 
 

@@ -27,15 +27,15 @@ HOSTILE = {
     "layers as a float": ("config.json", {"num_layers": 1e9}, "num_layers = 1000000000.0"),
     "ten million experts": ("config.json", {"num_local_experts": 10**7}, "num_local_experts"),
     "ten billion labels": ("config.json", {"num_labels": 10**10}, "num_labels"),
-    "code of the hub": ("config.json", {"attn_implementation": "kernels/evil"}, "code of the hub"),
-    "code of the hub within": ("config.json", {"vision_config": {"_attn_implementation": "a/b"}}, "code of the hub"),
-    "code of the hub by part": ("config.json", {"attn_implementation": {"text_config": "a/b"}}, "code of the hub"),
+    "code of the hub": ("config.json", {"attn_implementation": "kernels/evil"}, "code on the hub"),
+    "code of the hub within": ("config.json", {"vision_config": {"_attn_implementation": "a/b"}}, "code on the hub"),
+    "code of the hub by part": ("config.json", {"attn_implementation": {"text_config": "a/b"}}, "code on the hub"),
     "a timm model of the hub": ("config.json", {"architecture": "hf-hub:evil/net"}, "another model on the hub"),
-    "a timm checkpoint elsewhere": ("config.json", {"model_args": {"checkpoint_path": "/x.pth"}}, "another place"),
+    "a timm checkpoint elsewhere": ("config.json", {"model_args": {"checkpoint_path": "/x.pth"}}, "outside of its folder"),
     "images of a terapixel": ("preprocessor_config.json", {"size": {"height": 10**6, "width": 10**6}}, "height"),
     "an absolute path in an index": ("model.safetensors.index.json", {"weight_map": {"a": "/x"}}, "outside of its"),
     "a parent in an index": ("model.safetensors.index.json", {"weight_map": {"a": "../x"}}, "outside of its folder"),
-    "a configuration that is a list": ("config.json", None, "no JSON object"),
+    "a configuration that is a list": ("config.json", None, "not a JSON object"),
 }
 
 
@@ -51,7 +51,7 @@ def test_what_leads_elsewhere_or_asks_for_too_much_is_refused_by_name(tmp_path, 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    with pytest.raises(InputError, match=f"{name} is no file"):
+    with pytest.raises(InputError, match=f"{name} is not a regular file"):
         check_folder(tmp_path, PATTERNS)
 
 

@@ -30,7 +30,7 @@ def read_annot(path: Path) -> tuple[np.ndarray, dict[int, str]]:
         vertices, colours = content.numbers(2 * content.count(4 * 2)).reshape(-1, 2).T
         of_vertices = np.zeros_like(colours)
         if not np.isin(vertices, np.arange(len(vertices))).all():
-            raise ValueError("it has a vertex number that is larger than its number of vertices")
+            raise ValueError("it has vertex numbers above its number of vertices")
         of_vertices[vertices] = colours
         labels, names = np.zeros_like(colours), dict[int, str]()
         for number, (name, colour) in enumerate(_table(content), 1):
