@@ -31,7 +31,11 @@ HOSTILE = {
     "code of the hub within": ("config.json", {"vision_config": {"_attn_implementation": "a/b"}}, "code on the hub"),
     "code of the hub by part": ("config.json", {"attn_implementation": {"text_config": "a/b"}}, "code on the hub"),
     "a timm model of the hub": ("config.json", {"architecture": "hf-hub:evil/net"}, "another model on the hub"),
-    "a timm checkpoint elsewhere": ("config.json", {"model_args": {"checkpoint_path": "/x.pth"}}, "outside of its folder"),
+    "a timm checkpoint elsewhere": (
+        "config.json",
+        {"model_args": {"checkpoint_path": "/x.pth"}},
+        "outside of its folder",
+    ),
     "images of a terapixel": ("preprocessor_config.json", {"size": {"height": 10**6, "width": 10**6}}, "height"),
     "an absolute path in an index": ("model.safetensors.index.json", {"weight_map": {"a": "/x"}}, "outside of its"),
     "a parent in an index": ("model.safetensors.index.json", {"weight_map": {"a": "../x"}}, "outside of its folder"),
