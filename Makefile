@@ -3,7 +3,7 @@
 # make test   the tests, in two parts: all but the very slow, then the very slow
 # make check  formatting, lint, types, the tests and the site, as CI runs them
 # make types  the type hints of the rooms that are hinted in full
-# make exhaustive   what tries again, at random or in great number, what the tests hold
+# make exhaustive   tests that repeat others at random or in large numbers, before a release
 # make quick  the tests that are not marked as slow, in under a minute
 # make coverage   which lines and branches of the package does no test reach?
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
