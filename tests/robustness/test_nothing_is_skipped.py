@@ -99,7 +99,7 @@ def test_a_comparison_names_the_model_without_a_stream_and_unshared_regions(scor
 def test_a_subject_without_scores_is_refused_across_subjects(scored, monkeypatch, capsys):
     with pytest.raises(InputError, match=r"no scores of subject 5 .*-s 5"):
         run_script(monkeypatch, across_subjects, scored, "-s", 1, 2, 5)
-    with pytest.raises(InputError, match="no scores of subject 2 of these models"):
+    with pytest.raises(InputError, match="subject 2 has no scores of these models"):
         run_script(monkeypatch, across_subjects, scored, "-s", 1, 2, "-m", TALKS)
     run_script(monkeypatch, across_subjects, scored)
     capsys.readouterr()
@@ -143,7 +143,7 @@ def test_a_sweep_says_which_subjects_have_no_betas_and_leaves_their_alignments_o
         ),
         (
             "--stream vision langage",
-            r"--align: no model of this sweep has a stream langage \(did you mean language\?\): there are .*language",
+            r"--align: no model of this sweep has a stream langage \(did you mean language\?\); available: .*language",
         ),
     ],
 )
@@ -161,4 +161,4 @@ def test_a_file_of_ceilings_that_a_sweeps_alignments_lack_is_refused_first(own_n
 def test_a_sweep_names_the_model_of_which_nothing_is_aligned(own_nsd, capsys):
     planned(own_nsd, "-s", 1, "--align=--stream language")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"--align leaves nothing to align of {VIT}, which has vision"
+    assert line == f"{VIT} is not aligned: --align selects none of its streams and layers (vision)"

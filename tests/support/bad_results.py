@@ -109,9 +109,9 @@ SCORED = [
         "a misspelt stream across subjects",
         ACROSS,
         ["--stream", "vison"],
-        ["vison (did you mean vision?): there are vision"],
+        ["vison (did you mean vision?); available: vision"],
     ),
-    Case("a prompt that was not scored", ACROSS, ["-p", "1-3"], ["prompt 1", "there are none"]),
+    Case("a prompt that was not scored", ACROSS, ["-p", "1-3"], ["prompt 1", "available: none"]),
     Case("a protocol that was not scored", ACROSS, ["--protocol", "paper"], ["no scores under {base}"]),
     Case("a web page for scores across subjects", ACROSS, [], ["scores.parquet", "align again"], spoilt(SCORES)),
     Case(
@@ -154,7 +154,12 @@ WHOLE = [
     Case("a sweep of a prompt that there is not", SWEEP, ["-p", "12"], ["no prompt 12"]),
     Case("a sweep on a GPU by its name", SWEEP, ["-g", "A100"], ["A100", "cpu"]),
     *(
-        Case(f"a sweep with --extract={flags}", SWEEP, [f"--extract={flags}"], [f"cannot pass on {named}", f"{VIT} by"])
+        Case(
+            f"a sweep with --extract={flags}",
+            SWEEP,
+            [f"--extract={flags}"],
+            [f"cannot pass on {named}", f"{VIT} itself"],
+        )
         for flags, named in (
             ("--repair", "--repair"),
             ("--test-run", "--test-run"),
@@ -162,7 +167,10 @@ WHOLE = [
         )
     ),
     Case(
-        "a sweep that fits all anew", SWEEP, ["--align=--redo"], ["--align cannot pass on --redo", "align_model.py by"]
+        "a sweep that fits all anew",
+        SWEEP,
+        ["--align=--redo"],
+        ["--align cannot pass on --redo", "align_model.py itself"],
     ),
     Case("a sweep of a region that is not there", SWEEP, ["-s", "1", "--align=--roi V9"], ["--align", "V9.nii.gz"]),
     Case(
