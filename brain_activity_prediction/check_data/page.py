@@ -143,7 +143,8 @@ class Page:
             f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; units without any "
             f"response, or left out: {n_empty:,}; units that lack some: {responses.incomplete.size:,}"
         )
-        sums = trial_sums(responses)
+        test = np.searchsorted(responses.image_ids, responses.split.test)
+        sums = trial_sums(responses, test if self.dataset.ceilings_from_test_images else None)
         computed = snr(*sums.variances())
         none = "none, because no image has two trials"
         yield f"  ncsnr computed from repeats: {spread(computed) if np.isfinite(computed).any() else none}"

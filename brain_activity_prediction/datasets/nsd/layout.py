@@ -124,7 +124,7 @@ class Layout:
         for space in (self.space, *VOLUMES, *SURFACES):
             for name, version in VERSIONS.items():
                 if any((of_subject / space / version).glob("*betas_session*")):
-                    of_space = "" if space == Layout.space else f"--space {space} "
+                    of_space = "" if space == self.space else f"--space {space} "
                     return f" (it has others: add {of_space}--betas {name} to read them)"
         return ""
 

@@ -46,6 +46,9 @@ class SyntheticSession(NSD):
         paths = super().expected(kind, subject, session, name, side)
         return [path.with_name(path.name.replace("session01", "nsdsynthetic")) for path in paths]
 
+    def _other_betas(self, of_subject: Path) -> str:
+        return ""  # those of the core are not the synthetic session's
+
     def design(self) -> Path:
         return self.existing("NSD-synthetic design")
 
