@@ -115,6 +115,20 @@ def test_a_model_that_keeps_a_part_in_float32_is_held_to_the_rounding_of_the_oth
     assert batch.network.cached
 
 
+def test_a_window_that_begins_after_the_first_pass_forgets_nothing_of_the_prompt(tmp_path):
+    """Unlimited OCR forgets tokens of further passes alone: a question in one of these would be forgotten, too."""
+    own = tiny_vision_language.OWN["unlimited_ocr"]
+    text = own["config"]["text_config"] | {"sliding_window": 64}
+    own = own | {"config": own["config"] | {"text_config": text}}
+    tiny_vision_language.write("unlimited_ocr", tmp_path / "model", own)
+    batch = read(tmp_path / "model", ("mean",), 56, sizes=SIZES[:1])
+    with torch.inference_mode():
+        for _, found, answer, inputs in batch.each():
+            ids, states = reference.answer(batch.network.model, inputs, batch.network.end_ids, 56)
+            assert answer == batch.reader.tokenizer.decode(ids, skip_special_tokens=True)
+            assert_equal(found["response"], states, states.abs().amax(dim=1, keepdim=True))
+
+
 @pytest.mark.parametrize("name", ["hunyuan_vl", "step3p7"])
 def test_images_that_a_model_mixes_are_given_to_it_one_at_a_time_in_half_precision(name, tmp_path):
     tiny_vision_language.write(name, tmp_path / name)

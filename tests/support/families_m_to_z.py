@@ -293,7 +293,8 @@ OWN: dict[str, dict] = {
     },
     "unlimited_ocr": {
         "chat": False,
-        "quirk": "`vision` is the tower's second network; the whole picture, and tiles of a large one",
+        "cached": False,
+        "quirk": "`vision` is the tower's second network; its window of attention begins after the first pass",
         "roles": {"image_token": "<image>"},
         "image": {"size": {"height": 256, "width": 256}, "tile_size": 128, "max_patches": 4},
         "config": {

@@ -37,6 +37,8 @@ CLOSING_IDS = {
     "ovis2": ("visual_indicator_token_ids",),
     "minicpmv4_7": ("image_end_id", "slice_end_id", "newline_id"),
 }
+# All tokens of the first pass are kept, and a window of attention counts those of further passes.
+WINDOW_AFTER_FIRST_PASS = frozenset(("unlimited_ocr",))
 PROJECTED_BY_LAYER = frozenset(("granite4_vision",))  # language layers have image features of their own
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
 NO_TOWER = frozenset(("chameleon", "emu3", "gemma4_unified"))  # pixels or their codes enter the language model directly

@@ -19,7 +19,7 @@ from brain_activity_prediction.models.checkpoints.loaded_parameters import numbe
 from brain_activity_prediction.models.patch_tokens import may_have_class_token
 from brain_activity_prediction.models.pooling import Point, PooledStates
 from brain_activity_prediction.models.vision_language import network as parts
-from brain_activity_prediction.models.vision_language.families import Family
+from brain_activity_prediction.models.vision_language.families import WINDOW_AFTER_FIRST_PASS, Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import as_tokens, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBE_SIZE, PROBES, Reader
@@ -59,7 +59,7 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
             groups = probe(model, reader, PROBE_COLOURS)
             group = groups[0]
         network.class_token = network.tower_points is not None and has_class_token(network, reader, groups)
-        if reader.shared:
+        if reader.shared and family.model_type not in WINDOW_AFTER_FIRST_PASS:
             network.cached = cache_agrees(network, reader, group)
     return network
 
