@@ -14,6 +14,7 @@ SECTIONS = {
     "NOD, the Natural Object Dataset": ("derivatives/ciftify/sub-*/results/ses-imagenet*",),
     "BData of bdpy": ("Subject[1-5].h5",),
     "Deeprecon": ("sub-*_perception*.h5",),
+    "BOLD5000's betas by region": ("BOLD5000_GLMsingle_ROI_betas", "py/CSI[1-4]_GLMbetas-*_allses_*.npy"),
     "MindEye2's copy of NSD": ("betas_all_subj0[1-8]_fp32_renorm.hdf5",),
     "Majaj and Hong": ("assy_dicarlo_MajajHong2015_public.nc",),
     "vim-1": ("EstimatedResponses.mat",),

@@ -64,6 +64,26 @@ def test_bdata_of_deeprecon(tmp_path, monkeypatch):
     assert members(dataset.regions("sub-01")) == {"all": [0, 1], "V1": [1]}
 
 
+def test_betas_of_the_regions_of_bold5000(tmp_path, monkeypatch):
+    betas = {"LHEarlyVis": RNG.standard_normal((6, 3)), "RHPPA": RNG.standard_normal((6, 2))}
+    (tmp_path / "BOLD5000_GLMsingle_ROI_betas/py").mkdir(parents=True)
+    for area, values in betas.items():
+        name = f"CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_allses_{area}.npy"
+        np.save(tmp_path / "BOLD5000_GLMsingle_ROI_betas/py" / name, values)
+    lists = {"sess01/run01": "a.jpg b.JPEG", "sess01/run02": "rep_c.jpg rep_c.jpg", "sess02/run01": "rep_c.jpg d.jpg"}
+    for name, images in lists.items():
+        session, run = name.split("/")
+        path = tmp_path / f"BOLD5000_Stimuli/Stimuli_Presentation_Lists/CSI1/CSI1_{session}/CSI1_{session}_{run}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(images.split()) + "\n")
+    dataset = experiment("BOLD5000", tmp_path, monkeypatch)
+    assert dataset.trials.images.tolist() == ["a.jpg", "b.JPEG", "c.jpg", "c.jpg", "c.jpg", "d.jpg"]
+    assert dataset.test_images("CSI1").tolist() == ["c.jpg"]
+    assert members(dataset.regions("CSI1")) == {"all": [0, 1, 2, 3, 4], "LHEarlyVis": [0, 1, 2], "RHPPA": [3, 4]}
+    found = dataset.read_session("CSI1", 2, dataset.units("CSI1"))
+    np.testing.assert_allclose(found, np.concatenate([*betas.values()], axis=1)[4:], rtol=1e-6)
+
+
 def test_the_copy_of_nsd_for_mindeye2(tmp_path, monkeypatch):
     betas, pixels = RNG.standard_normal((1600, 4)).astype(np.float32), RNG.random((6, 3, 4, 4)).astype(np.float16)
     trials = {("train", 0): [(2, 0), (5, 751)], ("train", 1): [(2, 3)], ("new_test", 0): [(4, 750), (4, 1599)]}
