@@ -18,7 +18,7 @@ def patches() -> str:
     """Return what each class of vision transformers has."""
     rows = []
     for name, (before, after) in PATCHES.items():
-        norm = "made from the class token's norm" if name in NORM_OF_CLASS_TOKEN else "yes" if name in NORMED else ""
+        norm = "with the norm of the class token" if name in NORM_OF_CLASS_TOKEN else "yes" if name in NORMED else ""
         rows.append((f"`{name}`", str(before or ""), str(after or ""), norm, "yes" if name in POOLED else ""))
     head = ("class", "tokens before the patches", "tokens after", "`vision_normed`", "`vision_pooled`")
     return table(head, rows)

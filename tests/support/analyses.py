@@ -1,4 +1,4 @@
-"""Runs of the analysis scripts in this process, on the model of `two_layers`."""
+"""Run the analysis scripts in this process, on the model of `two_layers`."""
 
 import pandas as pd
 from two_layers import FOLDER, MODEL
@@ -21,12 +21,12 @@ def partition_flags(*more, spaces=(EARLY, LATE)):
 
 
 def partition(monkeypatch, base_dir, *more, spaces=(EARLY, LATE), name=PARTITION):
-    """Runs a variance partitioning and returns its table."""
+    """Run a variance partitioning and return its table."""
     run_script(monkeypatch, partition_variance, base_dir, *partition_flags(*more, "-n", name, spaces=spaces))
     return pd.read_csv(base_dir / SHARES_FOLDER.replace(PARTITION, name) / "shares.csv")
 
 
 def similarities(monkeypatch, base_dir, *more):
-    """Compares representations and returns the table."""
+    """Compare representations and return the table."""
     run_script(monkeypatch, compare_representations, base_dir, "-g", "cpu", "-m", MODEL, *more)
     return pd.read_csv(base_dir / FOLDER / "similarity.csv")

@@ -1,4 +1,4 @@
-"""Flags that users get wrong, and names of models that are none."""
+"""Invalid flags, and invalid names of models."""
 
 from bad_input import ALIGN, LLAVA, PARTITION, TEXT, VISION, VIT, Case
 from spoilt_data import beside

@@ -1,7 +1,7 @@
-"""What users get wrong, one case each: a script, flags, what is done to the data, and what the one line must say.
+"""Mistakes of users. A case has a script, flags, a change of the data, and texts that the one-line error must contain.
 
-In flags and in what is said {base} is the base directory, {here} a folder beside it for other files, and {vit} and
-{llava} are checkpoints.
+In flags and expected texts, {base} is the base directory, {here} the folder that contains it and other files, and {vit}
+and {llava} are checkpoints.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Case(NamedTuple):
     what: str
     script: object
     flags: list[str]
-    said: list[str]  # each must be in the line
+    said: list[str]  # texts that must be in the error
     change: Callable = lambda base: None
     may_load: bool = False
     as_root: bool = True

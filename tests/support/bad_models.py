@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint, a file of prompts, or one of captions."""
+"""Invalid checkpoints, files of prompts and files of captions."""
 
 from bad_input import BLIP, FLAMINGO, HTML, IDEFICS, LLAVA, OWL, TEXT, VIT, Case
 from spoilt_data import beside, model_files

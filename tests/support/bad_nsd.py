@@ -1,4 +1,4 @@
-"""What is wrong with the base directory and with NSD's files in it."""
+"""Invalid base directories and files of NSD."""
 
 import numpy as np
 from bad_input import ALIGN, HTML, REPORT, VIT, Case

@@ -1,4 +1,4 @@
-"""Chromium for tests, without a window: at a width, in light or dark, with what it said and asked for on record."""
+"""Chromium for tests, without a window: with a given width and colour scheme, and with logs of console and requests."""
 
 import json
 from pathlib import Path
@@ -36,11 +36,11 @@ class Browser:
         self.driver.get(page.as_uri())
 
     def run(self, script: str, *arguments):
-        """What a script in the page returns."""
+        """Run a script in the page and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def logs(self) -> tuple[list[str], list[str]]:
-        """What the console said, and the addresses that were asked for, since the last call."""
+        """Return new messages of the console, and the requested addresses, since the last call."""
         said = [entry["message"] for entry in self.driver.get_log("browser")]
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]

@@ -1,4 +1,4 @@
-"""One planted brain, written in the layout of every dataset that is read.
+"""Write one simulated brain in the layout of every supported dataset.
 
 Layouts follow the authors' documentation. pandas itself writes the frames of THINGS.
 """
@@ -24,7 +24,7 @@ COLOURS = np.random.default_rng(0).integers(0, 256, (N_IMAGES, 3)).astype(np.uin
 
 
 def planted():
-    """Trials (session from 1, image number) and responses (trials, 22), a line for each, of one subject."""
+    """Return one subject's trials (session from 1, image number) and responses (trials, 22)."""
     rng = np.random.default_rng(1)
     weights = rng.standard_normal((3, 22))
     trials = [
@@ -49,7 +49,7 @@ def write_table(path, header, rows):
 
 
 def volumes(responses):
-    """Responses (trials, 22) as (X, Y, Z, trials), with NaN outside."""
+    """Return responses (trials, 22) as volumes (X, Y, Z, trials), with NaN outside the mask."""
     whole = np.full((*VOLUME, len(responses)), np.nan, np.float32)
     whole[INSIDE] = responses.T
     return whole
@@ -81,7 +81,7 @@ def things(folder):
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # names of columns that are texts and numbers are pickled
+        warnings.simplefilter("ignore")  # column names of mixed types are stored as a pickle
         frame.to_hdf(folder / "betas_csv/sub-01_ResponseData.h5", key="ResponseData", mode="w")
     rows = [
         ("test" if IMAGES[i] in TEST else "train", s, 1 + t % 10, 1, t, IMAGES[i], "picture")
@@ -97,7 +97,7 @@ def things(folder):
 
 
 def laion_fmri(folder):
-    """The layout in which the authors' package looks for downloaded files (its `_paths`, as of summer 2026)."""
+    """Write the layout in which the authors' package looks for downloaded files (its `_paths`, as of summer 2026)."""
     trials, responses = planted()
     root = folder / "derivatives/glmsingle-tedana/sub-03"
     pack_images(folder / "stimuli")
@@ -130,7 +130,7 @@ def laion_fmri(folder):
 
 
 def pack_images(folder):
-    """The bytes of picture files in one HDF5 file, with a table of their names, in an order of its own."""
+    """Write the bytes of picture files to one HDF5 file, and a table of their names in another order."""
     folder.mkdir(parents=True)
     order = np.random.default_rng(2).permutation(N_IMAGES)
     with h5py.File(folder / "task-images_stimuli.h5", "w") as file:
@@ -145,7 +145,7 @@ def pack_images(folder):
 
 
 def laion_fmri_at_first(folder):
-    """The layout that the authors' documents described at first."""
+    """Write the layout that the authors' first documentation described."""
     subject = laion_fmri(folder)
     root = folder / "derivatives/glmsingle-tedana/sub-03"
     for path in root.rglob("*_trials.tsv"):
@@ -164,12 +164,12 @@ def laion_fmri_at_first(folder):
 def bold5000(folder):
     trials, responses = planted()
     for number, name in enumerate(IMAGES):
-        stem = name.removesuffix(".jpg")  # the list's endings are not always those of the files
+        stem = name.removesuffix(".jpg")  # extensions in the list may differ from those of the files
         write_image(folder / f"BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli/COCO/{stem}.JPEG", number)
     sessions = np.array([session for session, _ in trials])
     for session in range(1, N_SESSIONS + 1):
         name = f"CSI9_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-{session:02d}.nii.gz"
-        save_nifti(volumes(responses[sessions == session]), folder / name, np.eye(4))  # its affine may be wrong
+        save_nifti(volumes(responses[sessions == session]), folder / name, np.eye(4))  # not always the right affine
     (folder / "CSI9_imgnames.txt").write_text("\n".join(IMAGES[image] for _, image in trials) + "\n")
     save_nifti(INSIDE.astype(np.uint8), folder / "CSI9_brainmask.nii.gz")
     labels = np.zeros(VOLUME, np.uint8)
@@ -189,7 +189,7 @@ AVERAGED = np.array([f"train-{number + 1:04d}_nsd-{number * 7:05d}.png" for numb
 
 
 def averages():
-    """The mean of each image's trials, z-scored in each session, (60, 22)."""
+    """Return the mean over each image's trials, z-scored within sessions, (60, 22)."""
     trials, responses = planted()
     sessions, images = np.array(trials).T
     scaled = np.empty_like(responses)
@@ -200,7 +200,7 @@ def averages():
 
 
 def algonauts2023(folder):
-    """The averages on fsaverage, as the challenge gives them: 12 vertices of the left hemisphere, 10 of the right."""
+    """Write the averages on fsaverage as the challenge does: 12 vertices of the left hemisphere, 10 of the right."""
     subject = folder / "subj01"
     for number, name in enumerate(AVERAGED):
         write_image(subject / "training_split/training_images" / name, number)
@@ -212,7 +212,7 @@ def algonauts2023(folder):
         np.save(subject / f"training_split/training_fmri/{side}_training_fmri.npy", part)
         whole = np.zeros(40, np.int64)
         places = np.sort(np.random.default_rng(ord(side[0])).permutation(40)[: part.shape[1]])
-        whole[places] = np.where(np.arange(len(places)) == 2, 2, 1)  # the published masks hold a 2 as well
+        whole[places] = np.where(np.arange(len(places)) == 2, 2, 1)  # the published masks also contain the value 2
         np.save(subject / f"roi_masks/{side}.all-vertices_fsaverage_space.npy", whole)
         labels = np.where(np.arange(part.shape[1]) < 4, 1, np.where(np.arange(part.shape[1]) < 6, 7, 0))
         np.save(subject / f"roi_masks/{side}.prf-visualrois_challenge_space.npy", labels)

@@ -1,10 +1,10 @@
-"""What the tiny encoder-decoders that see images need beyond the defaults; see `tiny_vision_language`."""
+"""Settings of the tiny encoder-decoders with images that differ from the defaults; see `tiny_vision_language`."""
 
 T5 = {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 3, "num_heads": 4, "vocab_size": 512}
 STAGES = {"embed_dim": [8, 8, 16, 16], "num_heads": [1, 1, 2, 2], "num_groups": [1, 1, 2, 2], "depths": [1, 1, 1, 1]}
 ROWS = {
     "florence2": {
-        "quirk": "encoder-decoder; the image's features are maps; prompts are questions, not words such as <CAPTION>",
+        "quirk": "encoder-decoder; image features are maps; prompts are questions, not task words such as <CAPTION>",
         "chat": False,
         "roles": {"image_token": "<image>"},
         "generation": {"forced_bos_token_id": 5},
@@ -15,7 +15,7 @@ ROWS = {
         "image": {"image_seq_length": 10, "size": {"height": 96, "width": 96}, "do_center_crop": False},
     },
     "blip-2": {
-        "quirk": "with T5: encoder-decoder, the prompt as Question: ... Answer:",
+        "quirk": "with T5: encoder-decoder; the prompt is Question: ... Answer:",
         "chat": False,
         "config": {
             "text_config": {**T5, "decoder_start_token_id": 0, "is_encoder_decoder": True},

@@ -1,4 +1,4 @@
-"""What ridge_cv is held to: every alpha of every fold fitted by scikit-learn, on simulated images."""
+"""Reference for ridge_cv: every alpha of every fold fitted by scikit-learn, on simulated images."""
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -13,12 +13,12 @@ SCORES = {
     "r2": r2_score,
     "correlation": pearson_r,
 }
-# What a decomposition a fold is taken to cost, so that one formula or the other is chosen at any size.
+# Assumed cost of a decomposition per fold, which makes the solver choose one method or the other at any size.
 COST = {"leave-one-out": np.inf, "refit": -np.inf}
 
 
 def simulate(n_images=150, n_features=40, n_voxels=12, seed=0):
-    """Features with a decaying spectrum and unit variance, voxels from pure noise to mostly signal."""
+    """Simulate features with a decaying spectrum and unit variance, and voxels from pure noise to mostly signal."""
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_images, n_features)) * np.arange(1, n_features + 1) ** -0.5
     X = X @ np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
@@ -30,7 +30,7 @@ def simulate(n_images=150, n_features=40, n_voxels=12, seed=0):
 
 
 def brute_force(X, Y, alphas, splits, criterion="neg_mean_squared_error", fit_intercept=False):
-    """Mean scores (A, V): scikit-learn's Ridge, in float64, at every alpha of every fold."""
+    """Return mean scores (A, V) of scikit-learn's Ridge, in float64, at every alpha of every fold."""
     X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
     n_voxels = Y.shape[1]
     Y = np.tile(Y, len(alphas))  # voxels at the first alpha, voxels at the second, ...
@@ -43,7 +43,7 @@ def brute_force(X, Y, alphas, splits, criterion="neg_mean_squared_error", fit_in
 
 
 def assert_same_choice(fit, scores, tolerance=REGRET, voxels=slice(None)):
-    """The chosen alphas lose nothing, and are the same ones wherever the two best alphas differ by more."""
+    """Check that the chosen alphas score as well as the best, and are equal unless the two best are almost equal."""
     chosen, scores = fit.alpha_index.numpy()[voxels], scores[:, voxels]
     regret = scores.max(axis=0) - np.take_along_axis(scores, chosen[None], axis=0)[0]
     scale = np.maximum(1, np.abs(scores.max(axis=0)))

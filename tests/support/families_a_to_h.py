@@ -1,4 +1,4 @@
-"""What the tiny models of the families from aria to hyperclovax_vision_v2 need; see `tiny_vision_language`."""
+"""Settings of the tiny models of the families from aria to hyperclovax_vision_v2; see `tiny_vision_language`."""
 
 from family_groups import GLM, GLM_OF_46V, MANY_SIZES, MROPE, QWEN, TILES
 
@@ -23,7 +23,7 @@ DEEPSEEK = {
 
 OWN: dict[str, dict] = {
     "aria": {
-        "quirk": "the number of image tokens depends on the picture's size alone",
+        "quirk": "the number of image tokens depends only on the picture's size",
         "marker": "exhaustive",
         "roles": {"image_token": "<|img|>"},
         "placeholder": "<|img|>",
@@ -50,9 +50,9 @@ OWN: dict[str, dict] = {
         "image": {"size": {"height": 56, "width": 56}, "crop_to_patches": True, "max_patches": 6},
         "config": {"vision_config": {"image_size": 56, "num_attention_heads": 4}},
     }
-    | {"quirk": "tiles of the picture by its shape, and one of the whole"},
+    | {"quirk": "tiles by the picture's shape, and the whole picture"},
     "blip-2 with OPT": {
-        "quirk": "the prompt as Question: ... Answer:",
+        "quirk": "the prompt is Question: ... Answer:",
         "model_type": "blip-2",
         "chat": False,
         "processor": {"num_query_tokens": 4},
@@ -60,7 +60,7 @@ OWN: dict[str, dict] = {
         "config": {"num_query_tokens": 4, "vision_config": {"image_size": 56}},
     },
     "chameleon": {
-        "quirk": "the image's codes are tokens of the language model, after the prompt: no `vision`, no `projector`",
+        "quirk": "the image becomes tokens of the language model after the prompt; no `vision`, no `projector`",
         "cached": False,
         "chat": False,
         "tokens": ["<image>", "<racm3:break>", "<eoss>"],
@@ -78,7 +78,7 @@ OWN: dict[str, dict] = {
         "image": {"size": {"height": 64, "width": 64}, "max_patches": 6, "patch_size": 2},
         "config": {"alignment_intermediate_size": 64, "vision_config": {"image_size": 64}},
     }
-    | {"quirk": "tiles of the picture by its shape, and one of the whole"},
+    | {"quirk": "tiles by the picture's shape, and the whole picture"},
     "cohere_compass": {
         "tokens": ["<|VISION_START|>", "<|IMAGE_PAD|>", "<|VISION_END|>", "<|VIDEO_PAD|>"],
         "placeholder": "<|VISION_START|><|IMAGE_PAD|><|VISION_END|>",
@@ -94,16 +94,16 @@ OWN: dict[str, dict] = {
             "vision_config": {"deepstack_visual_indexes": [0, 1, 2]},
         },
     }
-    | {"quirk": "packed patches, as many as the picture's size gives; vision states also enter early language layers"},
+    | {"quirk": "the number of patches depends on the picture's size; vision states also enter early language layers"},
     "cosmos3_edge": QWEN
     | {
-        "quirk": "packed patches, as many as the picture's size gives",
+        "quirk": "the number of patches depends on the picture's size",
         "image": {"size": {"shortest_edge": 64 * 64, "longest_edge": 96 * 96}},
         "config": {"projector_hidden_size": 32, "text_config": {"rope_parameters": MROPE}},
     },
     "deepseek_ocr2": {
         "chat": False,
-        "quirk": "`vision` is the tower's second network: patches, then learned queries; tiles of a large picture",
+        "quirk": "`vision` is the tower's second network, with patches, then queries; tiles if the picture is large",
         "marker": "exhaustive",
         "roles": {"image_token": "<image>"},
         "image": {"size": {"height": 768, "width": 768}},
@@ -137,9 +137,9 @@ OWN: dict[str, dict] = {
         "image": {"size": {"height": 64, "width": 64}, "high_res_size": {"height": 256, "width": 256}},
         "config": {"vision_config": {"image_size": 64}, "high_res_vision_config": {"image_size": 256}},
     }
-    | {"quirk": "two vision networks: `vision` is that for low resolution", "marker": "slow"},
+    | {"quirk": "two vision networks; `vision` is the one for low resolution", "marker": "slow"},
     "dots3_note": {
-        "quirk": "packed patches, as many as the picture's size gives; sound is not read",
+        "quirk": "the number of patches depends on the picture's size; sound is ignored",
         "tokens": ["<|img|>", "<|imgpad|>", "<|endofimg|>", "<|video_pad|>", "<|audio_comp_pad|>"],
         "placeholder": "<|img|><|imgpad|><|endofimg|>",
         "image_token": "<|imgpad|>",
@@ -171,7 +171,7 @@ OWN: dict[str, dict] = {
         },
     },
     "emu3": {
-        "quirk": "the image's codes are tokens of the language model: no `vision`, no `projector`",
+        "quirk": "the image becomes tokens of the language model; no `vision`, no `projector`",
         "sizes": MANY_SIZES,
         "roles": {
             "image_token": "<image>",
@@ -188,7 +188,7 @@ OWN: dict[str, dict] = {
         },
     },
     "ernie4_5_vl_moe": {
-        "quirk": "packed patches, as many as the picture's size gives",
+        "quirk": "the number of patches depends on the picture's size",
         "roles": {
             "image_token": "<|IMAGE_PLACEHOLDER|>",
             "image_start_token": "<|IMAGE_START|>",
@@ -218,9 +218,9 @@ OWN: dict[str, dict] = {
     },
     "exaone4_5": QWEN
     | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
-    | {"quirk": "packed patches, as many as the picture's size gives"},
+    | {"quirk": "the number of patches depends on the picture's size"},
     "fast_vlm": {
-        "quirk": "the tower is a network of timm: `vision` has the maps of its stages",
+        "quirk": "the tower is a network of timm; `vision` has the maps of its stages",
         "processor_class": "LlavaProcessor",
         "image_class": "CLIPImageProcessorPil",
         "processor": {"patch_size": 64, "vision_feature_select_strategy": "full"},
@@ -244,7 +244,7 @@ OWN: dict[str, dict] = {
     | {"quirk": "the image's tokens attend to each other, not to the question"},
     "gemma4": {
         "marker": "slow",
-        "quirk": "packed patches, as many as the picture's size gives; the image's tokens attend to each other",
+        "quirk": "the number of patches depends on the picture's size; the image's tokens attend to each other",
         "roles": {
             "image_token": "<|image|>",
             "boi_token": "<|image>",
@@ -271,7 +271,7 @@ OWN: dict[str, dict] = {
         },
     },
     "gemma4_unified": {
-        "quirk": "pixels enter the language model: no `vision`, no `projector`; image tokens attend to each other",
+        "quirk": "pixels enter the language model; no `vision`, no `projector`; image tokens attend to each other",
         "roles": {
             "image_token": "<|image|>",
             "boi_token": "<|image>",
@@ -306,7 +306,7 @@ OWN: dict[str, dict] = {
     "glm_ocr": GLM | GLM_OF_46V,
     "glmga": GLM | GLM_OF_46V,
     "granite4_vision": {
-        "quirk": "tiles of the picture by its shape, and one of the whole; language layers have their own projectors",
+        "quirk": "tiles by the picture's shape, and the whole picture; language layers have their own projectors",
         "roles": {"image_token": "<image>"},
         "processor": {
             "patch_size": 14,
@@ -340,9 +340,9 @@ OWN: dict[str, dict] = {
         "processor": {"image_seq_len": 1},
         "config": {"vision_config": {"image_size": 64, "deepstack_visual_indexes": [0, 1, 2]}},
     }
-    | {"quirk": "tiles of the picture by its shape; vision states also enter early language layers"},
+    | {"quirk": "tiles by the picture's shape; vision states also enter early language layers"},
     "hunyuan_vl": {
-        "quirk": "its positions count the images of a batch: images are read one at a time",
+        "quirk": "images are computed one at a time, because positions depend on the batch",
         "roles": {"image_token": "<image>", "image_start_token": "<img_start>", "image_end_token": "<img_end>"},
         "placeholder": "<img_start><image><img_end>",
         "image": {"size": {"shortest_edge": 64 * 64, "longest_edge": 128 * 128}},
@@ -353,5 +353,5 @@ OWN: dict[str, dict] = {
     },
     "hyperclovax_vision_v2": QWEN
     | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
-    | {"quirk": "packed patches, as many as the picture's size gives"},
+    | {"quirk": "the number of patches depends on the picture's size"},
 }

@@ -1,4 +1,4 @@
-"""What the tiny models of the families from idefics to minimax_m3_vl need; see `tiny_vision_language`."""
+"""Settings of the tiny models of the families from idefics to minimax_m3_vl; see `tiny_vision_language`."""
 
 from family_groups import CLIP_PATCHES, INTERNVL, MANY_SIZES, PIXTRAL, QWEN3, QWEN3_5_TEXT, RECURRENT, SMALL_CLIP, TILES
 
@@ -35,7 +35,7 @@ MINICPM_CANVAS = MINICPM["ids"] | {  # tokens of the canvas by which version 4.7
 
 OWN: dict[str, dict] = {
     "idefics": {
-        "quirk": "needs --template; its layers of cross-attention see the image",
+        "quirk": "needs --template; the image is seen only by cross-attention layers",
         "chat": False,
         "tokens": ["<fake_token_around_image>", "<image>", "<end_of_utterance>"],
         "template": "<s>User:<fake_token_around_image><image><fake_token_around_image>{prompt}<end_of_utterance>"
@@ -51,7 +51,7 @@ OWN: dict[str, dict] = {
         "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
     },
     "inkling2": {
-        "quirk": "packed patches, as many as the picture's size gives",
+        "quirk": "the number of patches depends on the picture's size",
         "roles": {"image_token": "<|unused_200054|>"},
         "placeholder": "<|unused_200054|>",
         "image": {"size": {"height": 80, "width": 80}},
@@ -66,7 +66,7 @@ OWN: dict[str, dict] = {
         },
     },
     "inkling_mm_model": {
-        "quirk": "each patch of 40 x 40 pixels by itself; narrow layers of `vision` end in zeros; sound is not read",
+        "quirk": "patches of 40 x 40 pixels; narrow layers of `vision` are padded with zeros; sound is ignored",
         "roles": {"image_token": "<|unused_200054|>", "audio_token": "<|unused_200053|>"},
         "tokens": ["<|content_image|>", "<|content_audio_input|>"],
         "placeholder": "<|content_image|><|unused_200054|>",
@@ -80,7 +80,7 @@ OWN: dict[str, dict] = {
         "config": {"text_config": {"layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid"], "rel_extent": 64}},
     },
     "instructblip": {
-        "quirk": "the queries of the Q-Former read the prompt, too",
+        "quirk": "the queries of the Q-Former also depend on the prompt",
         "cached": False,
         "chat": False,
         "processor": {"num_query_tokens": 4},
@@ -127,7 +127,7 @@ OWN: dict[str, dict] = {
         "config": {"vision_config": {"image_size": 56}},
     },
     "kosmos-2.5": {
-        "quirk": "needs --template; 4,096 patches of each picture",
+        "quirk": "needs --template; each picture has 4,096 patches",
         "marker": "exhaustive",
         "chat": False,
         "template": "<md>USER: {prompt} ASSISTANT:",

@@ -1,4 +1,4 @@
-"""What the tiny models of the families from mistral3 to vipllava need; see `tiny_vision_language`."""
+"""Settings of the tiny models of the families from mistral3 to vipllava; see `tiny_vision_language`."""
 
 from family_groups import (
     CLIP_PATCHES,
@@ -17,7 +17,7 @@ from family_groups import (
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
 THINKER = {
-    "quirk": "no positions for a text that ends with the image; sound is not read",
+    "quirk": "a text that ends with the image has no positions; sound is ignored",
     "cached": False,
     "tokens": [],
     "roles": {
@@ -48,7 +48,7 @@ OWN: dict[str, dict] = {
     "mistral3": PIXTRAL,
     "mistral_large4": PIXTRAL
     | {
-        "quirk": "packed patches, as many as the picture's size gives",
+        "quirk": "the number of patches depends on the picture's size",
         "config": {
             "text_config": {
                 "no_rope_layers": [1, 1, 0],
@@ -63,7 +63,7 @@ OWN: dict[str, dict] = {
     },
     "mllama": {
         "sizes": ((425, 425), (50, 50), (300, 500)),  # of four tiles and of one
-        "quirk": "tiles of the picture by its shape; `vision` has the layers that see single tiles",
+        "quirk": "tiles by the picture's shape; `vision` has the layers that process each tile alone",
         "tokens": ["<|image|>"],
         "placeholder": "<|image|>",
         "image_token": "<|image|>",
@@ -133,7 +133,7 @@ OWN: dict[str, dict] = {
         },
     },
     "muse_spark": {
-        "quirk": "packed patches, as many as the picture's size gives; sound is not read",
+        "quirk": "the number of patches depends on the picture's size; sound is ignored",
         "tokens": [
             "<|patch|>",
             "<|image_start|>",
@@ -200,7 +200,7 @@ OWN: dict[str, dict] = {
         "config": {"vision_config": {"image_size": 56}, "text_config": {"num_image_tokens": 16}},
     },
     "perception_lm": {
-        "quirk": "tiles of the picture by its shape, and one of the whole; the tower is a network of timm",
+        "quirk": "tiles by the picture's shape, and the whole picture; the tower is a network of timm",
         "roles": {"image_token": "<|image|>", "video_token": "<|video|>"},
         "placeholder": "<|image|>",
         "processor": {"patch_size": 14},
@@ -275,7 +275,7 @@ OWN: dict[str, dict] = {
     },
     "step3p7": {
         "sizes": MANY_SIZES,  # the text names the tiles
-        "quirk": "the whole picture, and tiles of a large one: `vision` has the tokens of all",
+        "quirk": "the whole picture, and tiles if it is large; `vision` has the tokens of both",
         "tokens": ["<im_patch>", "<patch_start>", "<patch_end>", "<patch_newline>", "<im_start>", "<im_end>"],
         "placeholder": "<im_patch>",
         "image_token": "<im_patch>",
@@ -294,7 +294,7 @@ OWN: dict[str, dict] = {
     "unlimited_ocr": {
         "chat": False,
         "cached": False,
-        "quirk": "`vision` is the tower's second network; its window of attention begins after the first pass",
+        "quirk": "`vision` is the second network of the tower; its attention window begins after the first pass",
         "roles": {"image_token": "<image>"},
         "image": {"size": {"height": 256, "width": 256}, "tile_size": 128, "max_patches": 4},
         "config": {

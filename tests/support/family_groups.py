@@ -36,7 +36,7 @@ GLM = {
         "text_config": {"head_dim": 16, "rope_parameters": MROPE | {"partial_rotary_factor": 0.5}},
         "vision_config": {"image_size": 168, "hidden_size": 64},  # the merged patches are of another width
     },
-    "quirk": "packed patches, as many as the picture's size gives",
+    "quirk": "the number of patches depends on the picture's size",
 }
 GLM_OF_46V = {
     "processor_class": "Glm46VProcessor",
@@ -47,13 +47,13 @@ CLIP_PATCHES = {"patch_size": 14, "vision_feature_select_strategy": "default", "
 SMALL_CLIP = {"vision_config": {"image_size": 56}}
 MROPE_3 = MROPE | {"mrope_section": [2, 1, 1], "mrope_interleaved": True}
 QWEN3 = QWEN | {"image": {"patch_size": 16, "size": {"shortest_edge": 64 * 64, "longest_edge": 96 * 96}}}
-HYBRID = ["linear_attention", "full_attention", "linear_attention"]  # as Qwen3.5 and its kin mix them
+HYBRID = ["linear_attention", "full_attention", "linear_attention"]  # as in Qwen3.5 and similar models
 QWEN3_5_TEXT = {
     "head_dim": 16,
     "layer_types": HYBRID,
     "rope_parameters": MROPE_3 | {"partial_rotary_factor": 0.5},
 }
-# The recurrence sums a cached text in another order; how far that shows depends on the processor.
+# With a cache, the recurrence sums in another order. The size of the difference depends on the processor.
 RECURRENT = {"response_tolerance": 5e-5}
 MANY_SIZES = ((425, 425), (40, 50), (900, 300), (200, 1000))  # width and height
 TILES = [[56, 112], [112, 56], [112, 112]]  # grids of 56 x 56 tiles

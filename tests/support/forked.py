@@ -1,4 +1,4 @@
-"""Scripts run as from the command line, each in a child of a process that has imported everything already."""
+"""Run scripts as from the command line, each in a forked child of a process that has already imported all libraries."""
 
 import contextlib
 import ctypes
@@ -16,7 +16,7 @@ from scripts import EXTRACT
 from brain_activity_prediction.extraction.runner import Runner
 
 MODEL_LOADED = 99
-# What may stand on stderr before the one line: what there is to do, progress bars, that a cache is out of date.
+# Lines that stderr may have before the error: the planned work, progress bars, an outdated cache.
 PROGRESS = re.compile(r"\S+, (official|flat) layout of NSD: .*|.*\d%\|.*|computing .* again: .* changed since|\s*")
 
 
@@ -27,12 +27,12 @@ class Ended(NamedTuple):
 
     @property
     def lines(self):
-        """The lines on stderr that are no progress."""
+        """Return the lines on stderr that do not show progress."""
         return [line for line in re.split(r"[\r\n]+", self.err) if not PROGRESS.fullmatch(line)]
 
 
 def warm():
-    """Imports what the scripts import, once."""
+    """Import everything that the scripts import, once."""
     from brain_activity_prediction.models.library_imports import import_torchvision
 
     import_torchvision()
@@ -56,10 +56,12 @@ def warm():
 
 
 def run_forked(script, flags, folder, may_load=False, as_root=True):
-    """How a script ended, `script` a file name of the extraction folder or a path; `folder` keeps what it said.
+    """Run a script and return its result.
 
-    Unless it `may_load` a model, it ends with MODEL_LOADED where it sets about it. Where not `as_root`, what files
-    permit holds for root too.
+    script    file name in the extraction folder, or a path
+    folder    folder for its output
+    may_load  if False, the script ends with MODEL_LOADED when it starts to load a model
+    as_root   if False, permissions of files apply even to root
     """
     said = [folder / "stdout", folder / "stderr"]
     child = os.fork()
@@ -99,7 +101,7 @@ def _become(script, flags, said, may_load, as_root):
 
 
 def snapshot(folder):
-    """What lies in a folder and when it was last changed, as `{path: ...}`."""
+    """Return the files in a folder and their times of change, as `{path: ...}`."""
     found = {}
     for path in folder.rglob("*"):
         stat = path.lstat()

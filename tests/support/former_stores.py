@@ -1,6 +1,6 @@
-"""Half-finished stores of version 1.0.0, in `tests/data/stores_of_1_0_0`, and the models and images they were made of.
+"""Half-finished stores of version 1.0.0 (`tests/data/stores_of_1_0_0`), and the models and images they were made from.
 
-`python tests/support/former_stores.py FOLDER` writes images and models anew. The stores were then written by the
+`python tests/support/former_stores.py FOLDER` writes the images and models again. The stores were then written by the
 scripts of version 1.0.0 (commit 08c0ec0) for every second of the six images:
 
     SCRIPT -d FOLDER/nsd -g cpu -b 3 --shard 0/2 --checkpoint FOLDER/SCRIPT -p 1 --response --max-new-tokens 3

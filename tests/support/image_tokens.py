@@ -1,7 +1,7 @@
-"""How many of a language model's tokens a picture of NSD's size takes, by type.
+"""Number of image tokens of a picture of NSD's size, for each model type.
 
-Three types have the settings of published files, the others those of their classes. `PAPERS` holds what classes leave
-open. Types whose settings are not known are left out.
+Three types have the settings of published files, the others the defaults of their classes. `PAPERS` has values from
+papers for settings without a default. Types with unknown settings are left out.
 """
 
 import tiny_vision_language
@@ -11,7 +11,7 @@ from tiny_vision_language import OWN
 from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES
 from brain_activity_prediction.models.vision_language.inputs import MASK
 
-# Folders of published files, whose own settings count in place of the default ones.
+# Folders of published files, whose settings are used instead of the defaults.
 PUBLISHED = {
     "llava": "llava-hf__llava-1.5-7b-hf",
     "qwen2_5_vl": "Qwen__Qwen2.5-VL-7B-Instruct",
@@ -21,7 +21,7 @@ CLIP_336 = {
     "image": {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}},
     "processor": {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1},
 }
-PAPERS = {  # settings that the classes leave open, as in the papers of these models
+PAPERS = {  # settings without a default in the class, from the papers of these models
     "blip-2 with OPT": {"processor": {"num_query_tokens": 32}},
     "fast_vlm": {
         "processor": {"patch_size": 64, "vision_feature_select_strategy": "full"},
@@ -111,9 +111,9 @@ COUNTS = {
 
 
 def count(name):
-    """The image tokens of 425 x 425 pixels for a row, with the default settings of its classes.
+    """Return the number of image tokens of 425 x 425 pixels, with the default settings of a row's classes.
 
-    Two processors serve models with patches of several sizes: they take those of the model's default configuration.
+    Two processors support several patch sizes. They use that of the model's default configuration.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -130,7 +130,7 @@ def count(name):
 
 
 def tokens(processor, image_token_id, text=None):
-    """The tokens with this id, or under the image's mask, among those of 425 x 425 pixels and a prompt.
+    """Count the tokens with this id, or in the image's mask, for a picture of 425 x 425 pixels and a prompt.
 
     text  the prompt with the image's placeholder, for processors without a chat template
     """

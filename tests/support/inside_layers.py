@@ -1,7 +1,8 @@
-"""Tiny transformers of many kinds with every parameter non-zero, and what their layers add, found without our hooks.
+"""Tiny transformers of many kinds with non-zero parameters, and the outputs of their attention and MLP, as a reference.
 
-What attention adds is the residual stream before the MLP's norm minus the layer's input; what the MLP adds is the
-layer's output minus that. Layers that compute both from the same input have no such state in between.
+The reference uses none of our hooks. The output of attention is the residual stream before the MLP's norm minus the
+layer's input. The output of the MLP is the layer's output minus that stream. Layers that compute both from the same
+input have no such stream in between.
 
 Letters: B rows, L layers, T tokens, W width.
 """
@@ -131,7 +132,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {
 
 
 def own_parts(run, layers, before_mlp):
-    """What attention and MLP add in each layer, two lists of (..., W); their sum and None without a state between."""
+    """Return the outputs of attention and MLP in each layer, two lists of (..., W), or their sum and None."""
     entered, between, left = [], [], []
     with ExitStack() as hooks:
         for layer in layers:

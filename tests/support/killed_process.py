@@ -1,6 +1,6 @@
-"""Programs run in processes that can be killed at any call that changes a file.
+"""Run programs in processes that can be killed at any call that changes a file.
 
-Processes are forked from one in which everything is imported, so that one takes part of a second.
+Processes are forked from one that has imported all libraries, so that each starts in less than a second.
 """
 
 import builtins
@@ -27,7 +27,7 @@ HANGS_S = 300  # a run that takes longer is ended
 
 
 class Tally:
-    """Numbers that a process shares with the one it was forked from: calls that change a file, and images computed."""
+    """Counters that a process shares with its parent: calls that change a file, and computed images."""
 
     def __init__(self):
         self._memory = mmap.mmap(-1, 16)
@@ -41,7 +41,7 @@ class Tally:
 
 
 def instrument(tally, last_step):
-    """Counts the calls that change a file, and dies at the given one of them; counts the images computed."""
+    """Count the calls that change a file and the computed images, and die at the given call."""
 
     def step():
         if tally.add(steps=1) == last_step:
@@ -79,7 +79,7 @@ def instrument(tally, last_step):
 
 
 class Process:
-    """A program running in a forked process, and once waited for, how it ended."""
+    """A program in a forked process, and its exit status after `wait`."""
 
     def __init__(self, program, base_dir, last_step=0):
         self._tally, self._start = Tally(), time.perf_counter()
@@ -94,7 +94,7 @@ class Process:
             with self._said.open("w") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            tqdm.set_lock(threading.RLock())  # the forks share its own, which a killed one keeps
+            tqdm.set_lock(threading.RLock())  # forks share tqdm's lock, and a killed fork would keep it
             signal.alarm(HANGS_S)
             instrument(self._tally, last_step)
             program(base_dir)
@@ -112,7 +112,7 @@ class Process:
 
     def wait(self):
         _, status = os.waitpid(self._pid, 0)
-        self.status = os.waitstatus_to_exitcode(status)  # negative: the signal that ended it
+        self.status = os.waitstatus_to_exitcode(status)  # negative if a signal ended it
         self.seconds = time.perf_counter() - self._start
         self.steps, self.images = self._tally.read()
         self.said = self._said.read_text()

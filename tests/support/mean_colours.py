@@ -1,4 +1,4 @@
-"""A model script whose states anyone can check, and what an extraction with it is to give."""
+"""A model script with simple states, and the expected results of an extraction with it."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ MODEL = "test/mean-colours"
 
 
 def colours(calls=None):
-    """A model script whose states anyone can check: mean colours, scaled by layer and by prompt number."""
+    """A model script whose states are mean colours, scaled by layer and by prompt number."""
     numbers = {text: number for number, text in PROMPTS.items()}
 
     def encode_images(model, processor, pixels, poolings):
@@ -57,7 +57,7 @@ def store(base_dir, prompt):
 
 
 def expected(base_dir, subject=1):
-    """NSD ids of a subject, ascending, and their mean colours (n, 3)."""
+    """Return the NSD ids of a subject, ascending, and their mean colours (n, 3)."""
     layout = find_nsd(base_dir)
     ids = np.sort(read_design(layout.design()).image_ids(subject))
     with h5py.File(layout.stimuli()) as file:
@@ -65,7 +65,7 @@ def expected(base_dir, subject=1):
 
 
 def assert_all_there(base_dir, prompts):
-    """The states of these prompts are stored, those of every image of subject 1."""
+    """Check that the states of these prompts are stored for every image of subject 1."""
     ids, mean_colours = expected(base_dir)
     for number in prompts:
         found = store(base_dir, f"prompt_{number}").read_layer("language", 1, ids)

@@ -1,4 +1,4 @@
-"""A small experiment of a lab: pictures, trials, and responses that mean colours drive, in any kind of file."""
+"""A small experiment of a lab: pictures, trials, and responses to mean colours, in any supported kind of file."""
 
 import csv
 
@@ -11,7 +11,7 @@ N_IMAGES, N_REPEATS, N_UNITS = 60, 2, 24
 VOLUME = (4, 3, 2)  # N_UNITS voxels
 AFFINE = np.diag([2.0, 2, 2, 1]) + np.array([[0, 0, 0, -4]] * 3 + [[0] * 4])
 KINDS = ("responses.npy", "npy", "h5", "glmsingle", "matlab", "nii.gz", "mgz", "gii", "dscalar")
-KINDS += ("glmsingle list", "matlab list")  # responses of the voxels of a mask, as GLMsingle gives and gets them
+KINDS += ("glmsingle list", "matlab list")  # responses of a mask's voxels as a list, as GLMsingle reads and writes them
 SUBJECTS = ("sub-01", "sub-02")
 
 

@@ -1,7 +1,7 @@
-"""A GPU that is not there: tensors on `cuda:0` that are computed on the CPU, and may not meet those of the CPU.
+"""A simulated GPU: tensors on `cuda:0` are computed on the CPU, but cannot be combined with tensors on the CPU.
 
-What PyTorch refuses on a real card, this refuses: an operation of tensors on both, a NumPy array of one on the card.
-Numbers, speed and memory are the CPU's.
+As on a real GPU, an operation on tensors of both devices is refused, and so is the NumPy array of a tensor on the GPU.
+Numbers, speed and memory are those of the CPU.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 
 CUDA = torch.device("cuda", 0)
 aten = torch.ops.aten
-# Those that may take tensors of both: a copy, and, of a tensor on the GPU, places that are listed on the CPU.
+# Operations that may use both devices: a copy, and indexing a tensor on the GPU by indices on the CPU.
 COPIES = {aten.copy_}
 PLACES = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 
 
 class Memory:
-    """The bytes of all tensors alive on the card, views not counted twice; an operation's own work is not seen."""
+    """Bytes of all existing tensors on the simulated GPU. Views are not counted, nor is memory within an operation."""
 
     def __init__(self, n_bytes):
         self.n_bytes, self.alive, self.peak = n_bytes, 0, 0
@@ -44,11 +44,11 @@ class Memory:
             self.alive -= n_bytes
 
 
-MEMORY = []  # of the cards that are pretended
+MEMORY = []  # of the simulated GPUs
 
 
 class OnGpu(torch.Tensor):
-    """A tensor that says it is on the card; `held` has its numbers."""
+    """A tensor that reports the GPU as its device; `held` has its numbers on the CPU."""
 
     @staticmethod
     def __new__(cls, held):
@@ -73,7 +73,7 @@ class OnGpu(torch.Tensor):
 
 
 class PretendGpu(TorchDispatchMode):
-    """While it is active, `device="cuda"` makes tensors on the card that is not there."""
+    """While it is active, `device="cuda"` creates tensors on the simulated GPU."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         with self:  # of what it is composed of, some may make tensors, too
@@ -99,7 +99,7 @@ def _dispatch(function, args, kwargs):
 
 
 def _refuse_both(function, values):
-    """Raises AssertionError where some tensors are on the GPU and others, not single numbers, on the CPU."""
+    """Raise AssertionError if some tensors are on the GPU and others on the CPU, except single numbers."""
     tensors = [value for value in values if isinstance(value, torch.Tensor)]
     here = [tensor for tensor in tensors if tensor.ndim and not isinstance(tensor, OnGpu)]
     if here and len(here) < sum(1 for tensor in tensors if tensor.ndim or isinstance(tensor, OnGpu)):
@@ -108,7 +108,7 @@ def _refuse_both(function, values):
 
 @contextlib.contextmanager
 def pretend_gpu(n_bytes=2**30):
-    """A card with so much memory; gives the Memory that says what of it is taken."""
+    """Simulate a GPU with this much memory; yield the Memory that measures its use."""
     _let_device_numbers_pass()
     memory = Memory(n_bytes)
     cuda = {
@@ -141,7 +141,7 @@ def pretend_gpu(n_bytes=2**30):
 
 
 class RealMemory:
-    """What of the machine's own card is taken."""
+    """Memory use of the machine's real GPU."""
 
     @property
     def peak(self):
@@ -150,7 +150,7 @@ class RealMemory:
 
 @contextlib.contextmanager
 def any_gpu():
-    """The machine's own card where it has one, else one that is pretended."""
+    """Use the machine's real GPU if there is one, else a simulated one."""
     if not torch.cuda.is_available():
         with pretend_gpu() as memory:
             yield memory
@@ -161,12 +161,12 @@ def any_gpu():
 
 
 def _no_grad(mode=True):
-    """In place of the inference mode, which takes no tensors of another kind."""
+    """Replacement for the inference mode, which does not accept our tensors."""
     return torch.no_grad()
 
 
 def can_pretend():
-    """Whether this torch has no GPU, and its library can be told of one."""
+    """Return whether this torch has no GPU, and one can be simulated."""
     try:
         return not torch.cuda.is_available() and bool(_guards())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The code on the page of public data of other kinds, by the titles of its sections."""
+"""The code blocks of docs/public_data.md, by the titles of their sections."""
 
 import re
 import textwrap

@@ -1,10 +1,10 @@
 """The six models as they are published, from `../shared/published`: real vocabulary, special ids and processor.
 
-Sizes are shrunk in config.json, and weights are drawn at random. What was found nowhere is rebuilt from documentation:
+Sizes in config.json are reduced, and weights are random. Files that were not available are rebuilt from documentation:
 - IDEFICS' tokenizer: LLaMA's vocabulary (LLaVA's tokenizer.json without its added tokens) and IDEFICS' three tokens.
 - InstructBLIP's tokenizers: LLaMA's vocabulary with the added tokens of its own settings, and BERT's with [DEC].
 - mPLUG-Owl's tokenizer: LLaMA's tokenizer.model. MPT-7B's: GPT-NeoX-20b's without the ids from 50277 on.
-- The pixel settings of IDEFICS and ViT-Huge, which are short, as their model cards and repositories describe them.
+- The pixel settings of IDEFICS and ViT-Huge, as their model cards and repositories describe them.
 """
 
 import json
@@ -164,7 +164,7 @@ def write_openflamingo(folder):
 
 
 def llama_tokenizer(added, bos):
-    """LLaMA's tokenizer.json with the given added tokens, `{id: text}`, and its first token."""
+    """Return LLaMA's tokenizer.json with the given added tokens, `{id: text}`, and its first token."""
     content = read(LLAVA / "tokenizer.json")
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     own = [token for token in content["added_tokens"] if token["id"] < 32000]
@@ -181,7 +181,7 @@ def llama_tokenizer(added, bos):
 
 
 def save_as_published(model, folder, config):
-    """Random weights, beside the configuration as it was published but for its sizes."""
+    """Save random weights with the published configuration, in which only sizes are reduced."""
     kept = {path: path.read_bytes() for path in folder.glob("generation_config.json")}
     save_random(model, folder, seed=0, wide_gain=1.5)
     (folder / "generation_config.json").unlink(missing_ok=True)

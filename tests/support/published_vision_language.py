@@ -1,6 +1,6 @@
 """Vision-language models from the folders of `../shared/published`: their own vocabulary, processor and chat template.
 
-Sizes are shrunk in config.json, and weights are drawn at random.
+Sizes in config.json are reduced, and weights are random.
 """
 
 import shutil
@@ -14,7 +14,7 @@ import_torchvision()
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
 TEXT = {**SIZES, "num_key_value_heads": 2}
 QWEN_TOWER = {"depth": 3, "hidden_size": 32, "intermediate_size": 48, "num_heads": 4, "out_hidden_size": 32}
-SHRUNK = {  # folder: (sizes at the top of config.json, those of each part)
+SHRUNK = {  # folder: (sizes at the top of config.json, sizes of each part)
     "llava-hf__llava-1.5-7b-hf": ({}, {"text_config": TEXT, "vision_config": SIZES}),
     "HuggingFaceTB__SmolVLM-256M-Instruct": (
         {},

@@ -1,6 +1,7 @@
-"""What transformers itself gives for an image and a prompt: the standard the scripts' streams are held to.
+"""Hidden states and answers of transformers for an image and a prompt, with which the scripts' streams are compared.
 
-Every prompt is written out and run whole, in one forward pass without a cache, and every hidden state is kept.
+Every prompt is computed from the start in one forward pass without a cache, and all hidden states are kept.
+
 Letters: B images, L layers, T tokens, W width.
 """
 
@@ -15,7 +16,7 @@ IMAGE = "<image>"
 class Reference:
     """Hidden states (B, L, T, W) by stream, and the token positions of each pooling of a stream.
 
-    `inputs` are what `model.generate` takes, and `settings` what the model's card has it take beside them.
+    `inputs` are the inputs of `model.generate`, and `settings` its other arguments on the model card.
     """
 
     states: dict
@@ -24,7 +25,7 @@ class Reference:
     settings: dict = field(default_factory=dict)
 
     def pooled(self):
-        """`{name of a stream: (B, L, W)}`, and the scale of each layer's states, (L, 1), under the same names."""
+        """Return `{stream: (B, L, W)}`, and the scale of each layer's states, (L, 1), with the same keys."""
         means, scales = {}, {}
         for stream, poolings in self.tokens.items():
             for pooling, positions in poolings.items():
@@ -35,7 +36,7 @@ class Reference:
 
 
 def processor(folder):
-    """transformers' own processor of a saved model, but with `tokenizer.json` itself for IDEFICS."""
+    """Return transformers' own processor of a saved model; for IDEFICS, its tokenizer is `tokenizer.json` itself."""
     from transformers import AutoImageProcessor, AutoProcessor, IdeficsProcessor, PreTrainedTokenizerFast
 
     images = AutoImageProcessor.from_pretrained(folder, backend="pil")
@@ -95,7 +96,7 @@ def instruct_blip(model, processor, images, prompt):
 
 
 def idefics(model, processor, images, prompt):
-    # The card of idefics-9b-instruct writes a user's turn with an image so, and generates with these settings.
+    # The prompt format and generation settings on the model card of idefics-9b-instruct.
     turns = [["User:", image, f"{prompt}<end_of_utterance>", "\nAssistant:"] for image in images]
     inputs = processor(text=turns, add_end_of_utterance_token=False, return_tensors="pt")
     tokenizer = processor.tokenizer
@@ -116,7 +117,7 @@ def idefics(model, processor, images, prompt):
 
 
 def idefics_towers(network, pixels):
-    """The tower and the perceiver step by step, since neither gives its hidden states."""
+    """Compute the tower and the perceiver step by step, because neither returns its hidden states."""
     tower, perceiver = network.vision_model, network.perceiver_resampler
     states = [tower.pre_layrnorm(tower.embeddings(pixels))]
     for layer in tower.encoder.layers:
@@ -130,7 +131,7 @@ def idefics_towers(network, pixels):
 
 
 def generated(model, reference, max_new_tokens):
-    """Each row's greedy answer by `model.generate`, its ids without the end's, and their mean states (B, L, W)."""
+    """Return each row's greedy answer by `model.generate`: its ids without the end, and their mean states (B, L, W)."""
     settings = {"output_hidden_states": True, "return_dict_in_generate": True, "do_sample": False}
     settings |= reference.settings
     output = model.generate(**reference.inputs, **settings, max_new_tokens=max_new_tokens)
@@ -138,13 +139,13 @@ def generated(model, reference, max_new_tokens):
     steps = torch.stack([stacked(step)[:, :, -1] for step in output.hidden_states], dim=2)  # (B, L, T, W)
     ends = reference.settings.get("eos_token_id") or end_ids(model)
     lengths = [next((step for step, token in enumerate(row) if token in ends), len(row)) for row in new]
-    # The end's own prediction counts; the fillers after it do not.
+    # The prediction of the end token is included, padding after it is not.
     means = [steps[row, :, : length + 1].mean(dim=1) for row, length in enumerate(lengths)]
     return [row[:length] for row, length in zip(new, lengths, strict=True)], torch.stack(means)
 
 
 def speaker(model):
-    """The part of a model whose generation settings `generate` obeys."""
+    """Return the part of a model whose generation settings `generate` uses."""
     return model.language_model if hasattr(model, "qformer") else model
 
 
@@ -154,7 +155,7 @@ def end_ids(model):
 
 
 def tokens_of(prompt, ids, tokenizer):
-    """Positions of the shortest run of tokens that reads as the prompt, but for capitals and spaces."""
+    """Return the positions of the shortest run of tokens that is the prompt, ignoring case and spaces."""
     wanted = bare(prompt)
     for length in range(1, len(ids) + 1):
         for start in range(len(ids) - length + 1):
@@ -168,5 +169,5 @@ def bare(text):
 
 
 def stacked(hidden_states):
-    """L tensors (B, T, W) to one, (B, L, T, W)."""
+    """Stack L tensors (B, T, W) to one, (B, L, T, W)."""
     return torch.stack(list(hidden_states), dim=1)

@@ -13,7 +13,7 @@ LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
 
 
 def report(base_dir, *flags, drawn=False):
-    """Runs the script in this process and returns what it said; figures are empty files, or `drawn` in few pixels."""
+    """Run the script in this process and return its output. Figures are empty files, or small pictures with `drawn`."""
     with (
         patch("brain_activity_prediction.report.plots.drawing.PNG_DPI", 10),
         patch("brain_activity_prediction.runtime.background.ALONE", 1000),
@@ -23,20 +23,20 @@ def report(base_dir, *flags, drawn=False):
 
 
 def write_nothing(figures, _figure, words, *_):
-    """Stands for `FigureFolder.write_files`, which takes most of the time of a report."""
+    """Replace `FigureFolder.write_files`, which takes most of the time of a report."""
     figures.path.mkdir(parents=True, exist_ok=True)
     (figures.path / f"{words.name}.svg").write_text("<svg></svg>")
 
 
 def page_text(done):
-    """What a page says, in one line, without its figures."""
+    """Return the text of a page in one line, without its figures."""
     assert done.returncode == 0, done.stderr
     html = Path(done.stdout.strip()).read_text()
     return " ".join(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", html, flags=re.DOTALL).split())
 
 
 def chosen_rows(**columns):
-    """Rows of chosen layers, with what the columns leave out."""
+    """Return rows of chosen layers, with defaults for missing columns."""
     rest = {
         "prompt": 3,
         "cv_score": 0.1,
@@ -49,6 +49,6 @@ def chosen_rows(**columns):
 
 
 def of_one_and_of_four(name, values):
-    """The first condition in subjects 1, 2, 5 and 7, the second in subject 1 alone, with a higher mean."""
+    """Return rows of a condition in subjects 1, 2, 5 and 7, and of one with a higher mean only in subject 1."""
     rows = {name: [*[values[0]] * 4, values[1]], "subject": [1, 2, 5, 7, 1], "r": [0.5, 0.3, 0.3, 0.3, 0.45]}
     return {"model_id": LLAVA, "roi": "nsdgeneral", "r_se": 0.07, "r_ceiling": 0.8} | rows

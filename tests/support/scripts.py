@@ -1,4 +1,4 @@
-"""The scripts for tests: loaded by path, since a name with a dot cannot be imported, or run as a user runs them."""
+"""Load scripts by path, because a name with a dot cannot be imported, or run them as a user does."""
 
 import importlib.util
 import re
@@ -24,7 +24,7 @@ SCRIPTS = (
 
 
 def load_script(name):
-    """A model script as a module."""
+    """Load a model script as a module."""
     spec = importlib.util.spec_from_file_location(name.removesuffix(".py").replace(".", "_"), EXTRACT / name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -32,17 +32,17 @@ def load_script(name):
 
 
 def command(script, *flags):
-    """The command line of a script, for subprocess; `script` is a file name of the extraction folder or a path."""
+    """Return the command line of a script for subprocess; `script` is a path, or a name in the extraction folder."""
     return [sys.executable, str(EXTRACT / script), *map(str, flags)]
 
 
 def run(script, *flags):
-    """Runs a script to its end and returns what it said, without raising."""
+    """Run a script to its end and return its result, without raising an error."""
     return subprocess.run(command(script, *flags), capture_output=True, text=True, timeout=3600, check=False)
 
 
 def run_here(script, *flags):
-    """What `run` returns, of a script that runs in this process: without the seconds that its imports take."""
+    """Run a script in this process, which saves its imports, and return the same as `run`."""
     argv, out, err = command(script, *flags)[1:], StringIO(), StringIO()
     with patch.object(sys, "argv", argv), redirect_stdout(out), redirect_stderr(err):
         try:
@@ -54,5 +54,5 @@ def run_here(script, *flags):
 
 
 def ends_with_a_full_bar(said):
-    """Whether the last state of a progress bar on stderr, if there is any, is its end."""
+    """Return whether the progress bar on stderr, if there is one, ends at 100 %."""
     return all(done == total for done, total in re.findall(r"(\d+)/(\d+) \[", said)[-1:])

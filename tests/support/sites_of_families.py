@@ -1,6 +1,6 @@
-"""Vision-language types whose layers have no parts to store, or not the same heads in each layer."""
+"""Vision-language types for which --sites or --heads is refused."""
 
-# With the layer that is named in the refusal.
+# The values are the layers that the error names.
 NO_PARTS = {
     "fast_vlm": "layer 0 (FastVitStage)",  # of the tower
     "gemma4": "layer 0 (Gemma4TextDecoderLayer)",

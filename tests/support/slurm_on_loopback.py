@@ -1,8 +1,9 @@
-"""A real SLURM on 127.0.0.1 for tests: its controller, its nodes and its key, each a process that is ended by its id.
+"""A real SLURM on 127.0.0.1 for tests. Controller, nodes and key daemon are processes that are ended by their ids.
 
-All of it lies in a folder of its own under the system's temporary folder, ports are free ones, and clients find it by
-SLURM_CONF: a machine where SLURM is configured is never touched. Nodes have pretend GPUs, files that SLURM counts and
-hands out by number. Needs Debian's slurmctld, slurmd, slurm-client and munge, and root, under whom slurmd runs jobs.
+All its files are in a new folder in the system's temporary folder, its ports are free ones, and clients find it by
+SLURM_CONF, so that a SLURM that is configured on this machine is not affected. GPUs are simulated by files that SLURM
+counts and assigns by number. Needs Debian's slurmctld, slurmd, slurm-client and munge, and root, as slurmd runs jobs as
+root.
 """
 
 import os
@@ -53,7 +54,7 @@ PartitionName=urgent Nodes=ALL PriorityTier=2
 
 
 def why_not() -> str | None:
-    """Why SLURM cannot be started here, or None."""
+    """Return the reason why SLURM cannot be started here, or None."""
     missing = [program for program in PROGRAMS if _find(program) is None]
     if missing:
         packages = "slurmctld slurmd slurm-client munge"
@@ -112,7 +113,7 @@ class Slurm:
         self._start(f"n{number}", "slurmd", "-D", "-N", f"n{number}")
 
     def kill_node(self, number: int) -> None:
-        """Ends a node as a power cut does: its slurmd, its jobs and the processes that watch over them, at once."""
+        """End a node as a power cut would: its slurmd, its jobs and their monitors, all at once."""
         daemon = self.processes.pop(f"n{number}")
         daemon.kill()
         daemon.wait()
@@ -126,7 +127,7 @@ class Slurm:
                     os.kill(int(entry.name), signal.SIGKILL)
 
     def run(self, *command) -> str:
-        """What a client of SLURM, such as scancel, says; it must succeed."""
+        """Run a client of SLURM, such as scancel, and return its output; it must succeed."""
         done = subprocess.run(
             [*map(str, command)], env=os.environ | self.environment, capture_output=True, text=True, timeout=600
         )
@@ -134,7 +135,7 @@ class Slurm:
         return done.stdout
 
     def log(self) -> str:
-        """The last lines of all that its processes wrote."""
+        """Return the last lines of the output of its processes."""
         return "\n".join(
             f"{path.name}: {line}"
             for path in sorted(self.folder.glob("*.log"))
@@ -190,7 +191,7 @@ class Slurm:
             )
 
     def _ask(self, *command) -> str | None:
-        """What a client says, or None where it fails."""
+        """Return the output of a client, or None if it fails."""
         try:
             return self.run(*command)
         except (AssertionError, subprocess.TimeoutExpired):
@@ -205,7 +206,7 @@ class Slurm:
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
+    """Return free ports."""
     sockets = [socket.socket() for _ in range(n)]
     try:
         for listener in sockets:

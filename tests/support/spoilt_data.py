@@ -1,4 +1,4 @@
-"""Changes to a base directory that no reader should take for data: each function gives one, to be called with it."""
+"""Changes that damage a base directory. Each function returns a change, which is called with the directory."""
 
 import gzip
 import os
@@ -14,13 +14,13 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 
 
 def file_of(base, kind, *fields):
-    """One of NSD's files, of an ROI the first."""
+    """Return one of NSD's files, for an ROI the first."""
     path = getattr(find_nsd(base), kind)(*fields)
     return path[0] if isinstance(path, list) else path
 
 
 def over(kind, content, *fields):
-    """A change that overwrites one of NSD's files; a number keeps so many bytes of it, None deletes it."""
+    """Overwrite one of NSD's files with bytes; a number cuts the file to this many bytes, None deletes it."""
 
     def change(base):
         path = file_of(base, kind, *fields)
@@ -41,7 +41,7 @@ def stimuli(name="imgBrick", **dataset):
 
 
 def design(**variables):
-    """A change that gives variables of the design file other values, or takes those that are None out of it."""
+    """Change variables of the design file; None removes a variable."""
 
     def change(base):
         path = find_nsd(base).design()
@@ -53,7 +53,7 @@ def design(**variables):
 
 
 def volume(kind, make, *fields):
-    """A change that replaces a NIfTI file by `make(its numbers)`."""
+    """Replace the values of a NIfTI file by `make(values)`."""
 
     def change(base):
         path = file_of(base, kind, *fields)
@@ -64,7 +64,7 @@ def volume(kind, make, *fields):
 
 
 def moved(kind, mm, *fields):
-    """A change that moves the voxels of a NIfTI file by so many mm along X, Y and Z."""
+    """Move the voxels of a NIfTI file by these mm along X, Y and Z."""
 
     def change(base):
         path = file_of(base, kind, *fields)
@@ -77,7 +77,7 @@ def moved(kind, mm, *fields):
 
 
 def beside(name, content):
-    """A change that writes a file, or for None a folder, beside the base directory."""
+    """Write a file, or a folder for None, next to the base directory."""
 
     def change(base):
         path = base.parent / name
@@ -98,7 +98,7 @@ def loop(path):
 
 
 def read_only(folder):
-    """A change that empties a folder of results and makes it one that nothing may be written to."""
+    """Empty a folder of results and make it read-only."""
 
     def change(base):
         shutil.rmtree(base / folder, ignore_errors=True)
@@ -120,7 +120,7 @@ def store_of(base, part="no_prompt", model="test_two-layers"):
 
 
 def states(settings=None, keep=slice(None), part="no_prompt", model="test_two-layers", stream="vision"):
-    """A change that writes states of the two-layer model's images, or of some of them, under other settings."""
+    """Write states of the two-layer model for some or all images, with other settings."""
 
     def change(base):
         ids = store_of(base).image_ids(["vision"])
@@ -134,12 +134,12 @@ def states(settings=None, keep=slice(None), part="no_prompt", model="test_two-la
 
 
 def without(folder):
-    """A change that takes a folder of results away."""
+    """Delete a folder of results."""
     return lambda base: shutil.rmtree(base / folder)
 
 
 def model_files(*names, page=None):
-    """A change that writes wrong files of a model to {here}/model: `page` is a web page, the others are {}."""
+    """Write invalid files of a model to {here}/model: `page` is a web page, the others contain {}."""
 
     def change(base):
         for name in names:
@@ -151,7 +151,7 @@ def model_files(*names, page=None):
 
 
 def spoilt(pattern):
-    """A change that overwrites a file with a web page."""
+    """Overwrite a file with a web page."""
     return lambda base: min(base.glob(pattern)).write_bytes(b"<!DOCTYPE html><html>Not found</html>")
 
 

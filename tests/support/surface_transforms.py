@@ -1,4 +1,4 @@
-"""Transforms in the format of NSD's files, written from their description and not by the code that reads them."""
+"""Write transforms in the format of NSD's files, from their description, without the code that reads them."""
 
 import gzip
 import struct
@@ -10,7 +10,7 @@ MISSING = 9999
 
 
 def write_mgz(path, values):
-    """An MGH file, version 1, big-endian float32, with axes (width, height, depth, frames), Fortran order."""
+    """Write an MGH file: version 1, big-endian float32, with axes (width, height, depth, frames) in Fortran order."""
     values = np.asarray(values, dtype=">f4")
     shape = [*values.shape, 1, 1, 1][:4]
     header = struct.pack(">7ih", 1, *shape, 3, 0, 0)
@@ -20,14 +20,14 @@ def write_mgz(path, values):
 
 
 def write_transforms(folder, hemisphere, coordinates, nearest):
-    """`coordinates` {depth: (V, 3)}, 1-based; `nearest` (163842,), 1-based."""
+    """Write transforms from `coordinates` {depth: (V, 3)} and `nearest` (163842,), both 1-based."""
     for depth, positions in coordinates.items():
         write_mgz(folder / f"{hemisphere}.func1pt8-to-{depth}.mgz", np.reshape(positions, (-1, 1, 1, 3)))
     write_mgz(folder / f"{hemisphere}.white-to-fsaverage.mgz", np.reshape(nearest, (-1, 1, 1)))
 
 
 def sphere(n_vertices, centre, radius):
-    """Points (V, 3) spread evenly over a sphere."""
+    """Return points (V, 3) that are spread evenly over a sphere."""
     turn = np.arange(n_vertices) * np.pi * (3 - np.sqrt(5))
     z = np.linspace(1, -1, n_vertices)
     around = np.sqrt(1 - z**2)
@@ -35,7 +35,7 @@ def sphere(n_vertices, centre, radius):
 
 
 def write_transforms_of_voxels(base_dir, subject, mask, shift=0):
-    """Transforms of a BASE_DIR whose vertices lie at the centres of its fitted voxels, or `shift` voxels along x.
+    """Write transforms with vertices at the centres of the fitted voxels, moved by `shift` voxels along x.
 
     The left hemisphere has the first half of the voxels in the order of `volume[mask]`, the right one the others, each
     at all depths. Returns `{hemisphere: nearest}`, from 0.

@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: the arguments of commands, stores, units of a few lines, and a pretended SLURM."""
+"""Helpers for tests of sweeps: arguments of commands, stores, short units, and a simulated SLURM."""
 
 import sys
 import time
@@ -17,7 +17,7 @@ from brain_activity_prediction.sweep.planning.units import ModelUnits, Plan, Uni
 VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
 VIT_ID, LLAVA_ID = "google/vit-huge-patch14-224-in21k", "llava-hf/llava-1.5-13b-hf"
 SWEEP_FOLDER = PACKAGE / "sweep"
-# SLURM's programs, which note how they were called: arrays of two tasks, and a limit of MOST jobs.
+# Replacements of SLURM's programs, which record their calls: arrays have two tasks, and at most MOST jobs run.
 SUBMITTING = {
     "scontrol": "echo 'MaxArraySize            = 2'",
     "squeue": """n=0
@@ -43,7 +43,7 @@ def image_ids(base_dir):
 
 
 def until(ready, seconds=600):
-    """Waits for something that takes seconds on an idle machine; the limit is for one that is not."""
+    """Wait for something that takes seconds on an idle machine. The time limit is for busy machines."""
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, "waited in vain"
@@ -57,7 +57,7 @@ def store(base_dir, model_id, prompt, ids, n_layers=2, **streams):
 
 
 def unit(tmp_path, name, code, stage="extract", model="m"):
-    """A unit whose script is `code`."""
+    """Return a unit whose script is `code`."""
     script = tmp_path / f"{name}.py"
     script.write_text(code)
     return Unit(name, stage, model, 5, 5, (sys.executable, str(script)))

@@ -1,7 +1,7 @@
-"""NSD-synthetic in its published layout, added to a simulated NSD, with responses that the core's own rule drives.
+"""Write NSD-synthetic in its published layout to a simulated NSD, with responses by the same rule as NSD's.
 
 Written from the facts of the release: 284 images, 744 trials; 236 images have 2 trials, 32 have 4, 8 have 8 and 8
-have 10. Pixels are in proportion to light, so that a network is to see their square roots.
+have 10. Pixels are proportional to light, so that a network should get their square roots.
 """
 
 import csv
@@ -19,17 +19,17 @@ BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/nsdsyntheticbetas_fithrf_GLMdeno
 
 
 def light(subject=1):
-    """The pixels (284, 6, 10, 3) of a subject, one colour in the central square and another beside it."""
+    """Return the pixels (284, 6, 10, 3) of a subject, with one colour in the central square and another outside."""
     rng = np.random.default_rng(5)
     common = rng.integers(0, 256, (N_COMMON, 1, 1, 3))
     own = np.random.default_rng(50 + subject).integers(0, 256, (N_IMAGES - N_COMMON, 1, 1, 3))
     pixels = np.broadcast_to(np.concatenate([common, own]), (N_IMAGES, HEIGHT, WIDTH, 3)).astype(np.uint8)
-    pixels[:, :, :2], pixels[:, :, 8:] = 7, 7  # cut away by the central square
+    pixels[:, :, :2], pixels[:, :, 8:] = 7, 7  # outside the central square
     return pixels
 
 
 def seen(subject=1):
-    """The colours (284, 3) that a network is to see: square roots of light, rounded down."""
+    """Return the colours (284, 3) that a network should get: square roots of light, rounded down."""
     return np.floor(np.sqrt(light(subject)[:, 0, 5] / 255) * 255)
 
 

@@ -1,4 +1,4 @@
-"""Tiny random text models of many families, with tokenizers of single letters as each family has them."""
+"""Tiny random text models of many families, with tokenizers of single letters in the style of each family."""
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -65,7 +65,7 @@ def write_text_model(name, folder, padding_side="right", longest=LIMIT):
 
 
 def letters(kind):
-    """A tokenizer with one token a letter and the special tokens of its kind; its number of tokens."""
+    """Return a tokenizer with a token for each letter and the special tokens of its kind, and its number of tokens."""
     specials, around, _ = TOKENIZERS[kind]
     vocabulary = {word: number for number, word in enumerate([*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     backend = Tokenizer(models.BPE(vocabulary, []))

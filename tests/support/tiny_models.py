@@ -1,6 +1,6 @@
-"""Tiny models of transformers' own classes, no parameter zero, in the folders that `--checkpoint` takes.
+"""Tiny models of transformers' own classes, without zero parameters, in folders for `--checkpoint`.
 
-The tokenizers of IDEFICS and InstructBLIP are learnt here from the nine prompts: one as LLaMA's, one as BERT's. The
+The tokenizers of IDEFICS (like LLaMA's) and InstructBLIP (like BERT's) are trained here on the nine prompts. The
 special tokens, their order and their use are those of the published checkpoints.
 """
 
@@ -12,7 +12,7 @@ from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()
 
-# Weights drawn wider multiply the rounding of float32 from layer to layer, beyond 1e-6 of a layer's scale.
+# With larger weights, rounding of float32 would grow from layer to layer beyond 1e-6 of a layer's scale.
 WIDE_GAIN = 1.5
 LANGUAGE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 VISION = {"num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "image_size": IMAGE_SIZE}
@@ -20,7 +20,7 @@ SENTENCES = [*PROMPTS.values(), "User: Assistant:", "abcdefghijklmnopqrstuvwxyz.
 
 
 def write_idefics(folder: Path) -> None:
-    """Gated cross-attention before every second of 4 layers; the gates open, unlike those of a fresh model."""
+    """Write an IDEFICS with gated cross-attention before every second of 4 layers, and with open gates."""
     from transformers import IdeficsConfig, IdeficsForVisionText2Text, IdeficsImageProcessorPil, IdeficsProcessor
 
     added = ("<fake_token_around_image>", "<image>", "<end_of_utterance>")
@@ -48,7 +48,7 @@ def write_idefics(folder: Path) -> None:
 
 
 def write_instruct_blip(folder: Path) -> None:
-    """6 queries, cross-attention in every second of the Q-Former's 4 layers."""
+    """Write an InstructBLIP with 6 queries, and cross-attention in every second of the Q-Former's 4 layers."""
     from transformers import (
         BlipImageProcessorPil,
         InstructBlipConfig,
@@ -78,7 +78,7 @@ def write_instruct_blip(folder: Path) -> None:
 
 
 def llama_tokenizer(bos: str, pad: str, added: tuple[str, ...]):
-    """A text begins with `bos`; each stretch between special tokens is given a blank before it, as LLaMA's own does."""
+    """Return a tokenizer like LLaMA's: a text begins with `bos`, a blank precedes each part between special tokens."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""A tiny mPLUG-Owl in the folder that `--checkpoint` takes: the real classes, every parameter non-zero."""
+"""A tiny mPLUG-Owl of the real classes with non-zero parameters, in a folder for `--checkpoint`."""
 
 import io
 from pathlib import Path
@@ -18,7 +18,7 @@ SYSTEM = "The assistant gives helpful, detailed, and polite answers to the user'
 
 
 def tiny_config(vision=None, abstractor=None, text=None, queries=5) -> MplugOwlConfig:
-    """A small geometry in which no two sizes are equal by chance."""
+    """Return a small configuration in which all sizes differ."""
     vision = {
         "hidden_size": 24,
         "intermediate_size": 40,
@@ -47,7 +47,7 @@ def tiny_config(vision=None, abstractor=None, text=None, queries=5) -> MplugOwlC
 
 
 def random_model(config: MplugOwlConfig, seed: int = 0) -> MplugOwl:
-    """The network in float32 with weights drawn wide enough that every part of it changes the result."""
+    """Return the network in float32, with random weights so large that every part of it changes the result."""
     model, generator = MplugOwl(config).eval(), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -59,7 +59,7 @@ def random_model(config: MplugOwlConfig, seed: int = 0) -> MplugOwl:
 
 
 def write_tokenizer(folder: Path) -> sentencepiece.SentencePieceProcessor:
-    """Trains a sentencepiece tokenizer with LLaMA's settings, of 400 pieces, saves it and returns it."""
+    """Train a sentencepiece tokenizer with LLaMA's settings and 400 pieces; save and return it."""
     sentences = [*PROMPTS.values(), SYSTEM, "Human: AI: a dog and two cats on a red sofa"] * 20
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -77,12 +77,12 @@ def write_tokenizer(folder: Path) -> sentencepiece.SentencePieceProcessor:
 
 
 def write_checkpoint(folder: Path, config: MplugOwlConfig | None = None, seed: int = 0) -> Path:
-    """A folder with config.json, model.safetensors and tokenizer.model."""
+    """Write a folder with config.json, model.safetensors and tokenizer.model."""
     random_model(config or tiny_config(), seed).save_pretrained(folder)
     write_tokenizer(folder)
     return folder
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> MplugOwl:
-    """The network of such a folder, as the model script loads it."""
+    """Load the network from such a folder, as the model script does."""
     return Checkpoint("unused", None, folder).model(MplugOwl, "cpu", dtype)

@@ -1,4 +1,4 @@
-"""A tiny OpenFlamingo in the folder that `--checkpoint` takes: the real classes, every parameter non-zero."""
+"""A tiny OpenFlamingo of the real classes with non-zero parameters, in a folder for `--checkpoint`."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,13 @@ GEOMETRY = {
     },
     "lang": {"d_model": 32, "n_heads": 4, "n_layers": 4, "max_seq_len": 256},
     "cross_attn_every_n_layers": 2,
-    "vocab_size_total": 260,  # 256 bytes, the end of text, and OpenFlamingo's three
+    "vocab_size_total": 260,  # 256 bytes, the end of text, and OpenFlamingo's three tokens
 }
 SPARE_ROWS = 4  # MPT's embedding table is longer than its tokenizer's vocabulary
 
 
 def write_checkpoint(folder: Path, geometry: dict, tensors: dict) -> Path:
-    """Writes checkpoint.pt, mpt-7b/ and clip/ from the network's tensors by name; returns `folder`."""
+    """Write checkpoint.pt, mpt-7b/ and clip/ from the network's tensors by name; return `folder`."""
     trained = {
         f"module.{name}": tensor for name, tensor in tensors.items() if openflamingo_checkpoint.TRAINED.match(name)
     }
@@ -38,7 +38,7 @@ def write_checkpoint(folder: Path, geometry: dict, tensors: dict) -> Path:
 
 
 def random_tensors(geometry: dict, seed: int = 0) -> dict:
-    """Tensors under the network's names: normal ones, wide enough that an answer depends on its picture."""
+    """Return random tensors by the network's names, so large that an answer depends on its picture."""
     import open_clip
     from transformers import MptConfig, MptForCausalLM
 

@@ -1,7 +1,7 @@
-"""Tiny random models of every class that `AutoModelForImageTextToText` knows, in the folders that `--checkpoint` takes.
+"""Tiny random models of every class that `AutoModelForImageTextToText` knows, in folders for `--checkpoint`.
 
-Each is the real class with its own default configuration, of which only sizes are shrunk, and its real processor. The
-tokenizer knows single bytes and the special tokens of the family. `OWN` holds what a family needs beyond that.
+Each is the real class with its real processor and its default configuration, in which only sizes are reduced. The
+tokenizer has single bytes and the special tokens of the family. `OWN` has the other settings of each family.
 """
 
 import inspect
@@ -34,13 +34,17 @@ SIZES = {  # names of sizes in configurations, and their tiny values
 }
 TINY = {name: size for size, names in SIZES.items() for name in names.split()}
 ROLES = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 2}
-DERIVED = ("layer_types", "mlp_layer_types", "per_layer_config")  # values of each layer, which configurations make
+DERIVED = (
+    "layer_types",
+    "mlp_layer_types",
+    "per_layer_config",
+)  # lists with a value per layer, made by the classes
 IMAGE = "<image>"
 OWN = families_a_to_h.OWN | families_i_to_m.OWN | families_m_to_z.OWN
 
 
 def default_config(model_type, own):
-    """The default configuration of a type with tiny sizes; `own` are further values, by part."""
+    """Return the default configuration of a type with tiny sizes; `own` has other values, by part."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     known = CONFIG_MAPPING[model_type]
@@ -65,12 +69,12 @@ def shrunk(values, own):
 
 
 def is_part(name, value):
-    """Whether a value of a configuration is that of a part of the model."""
+    """Return whether a value of a configuration is the configuration of a part."""
     return isinstance(value, dict) and name not in DERIVED and (name.endswith("config") or "model_type" in value)
 
 
 def byte_tokenizer(special, roles):
-    """A tokenizer of single bytes and special tokens; `roles` are `{attribute: token}`, such as `image_token`."""
+    """Return a tokenizer of bytes and special tokens; `roles` are `{attribute: token}`, such as `image_token`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -94,7 +98,7 @@ def template(placeholder):
 
 
 def processor_of(model_type, own, config):
-    """The real processor of a family, with its default image processor and the byte tokenizer."""
+    """Return the real processor of a family, with its default image processor and the byte tokenizer."""
     import transformers
     from transformers.models.auto.feature_extraction_auto import FEATURE_EXTRACTOR_MAPPING_NAMES as SOUNDS
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES as IMAGES
@@ -106,7 +110,7 @@ def processor_of(model_type, own, config):
     tokenizer = byte_tokenizer(special, own.get("roles", {}))
 
     def chosen(name, known):
-        """The class that `own` names, or the one that transformers has for the type."""
+        """Return the class that `own` names, or the class of transformers for the type."""
         backends = own.get(name) or known[model_type]
         return getattr(transformers, backends if isinstance(backends, str) else next(iter(backends.values())))
 

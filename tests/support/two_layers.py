@@ -1,4 +1,4 @@
-"""States of a model of two layers that drive the voxels of the tiny NSD, and its alignment."""
+"""A model of two layers whose states predict the voxels of the tiny NSD, and its alignment."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ FOLDER = "alignment/subj01/no_prompt/test_two-layers"
 
 
 def write_states(base_dir, seed=0, settings=None):
-    """States of a model whose layer 0 holds what drives the early voxels and layer 1 what drives the late ones."""
+    """Write states of a model whose layer 0 predicts the early voxels and whose layer 1 predicts the late ones."""
     layout = find_nsd(base_dir)
     design = read_design(layout.design())
     seen = np.unique([design.image_ids(subject) for subject in (1, 2)])
@@ -30,7 +30,7 @@ def write_states(base_dir, seed=0, settings=None):
 
 
 def write_stream(base_dir, model_id, prompt, stream, noise):
-    """States of two-layers' `vision` with this much of their own noise, in SD of a column, added."""
+    """Write the states of `vision` with added noise of this SD, relative to the SD of a column."""
     source = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
     ids = source.image_ids(["vision"])
     states = np.stack([source.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
@@ -47,6 +47,6 @@ def align(monkeypatch, base_dir, *more):
 
 
 def read_scores(base_dir, layer_choice="each"):
-    """The rows of one choice of layers, `layer` a whole number."""
+    """Read the rows of one choice of layers, with `layer` as a whole number."""
     table = pd.read_csv(base_dir / FOLDER / "scores.csv", dtype={"layer": "Int64"})
     return table[table["layer_choice"] == layer_choice].reset_index(drop=True)

@@ -11,13 +11,13 @@ from PIL import Image
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.vision_language import model_script
 
-SIZES = ((425, 425), (425, 425), (300, 500))  # width and height: two of NSD's size, and one of another shape
+SIZES = ((425, 425), (425, 425), (300, 500))  # width and height: two pictures of NSD's size, and one of another shape
 PROMPTS = ("What is in this picture?", "Describe the image.")
 
 
 @dataclass
 class Batch:
-    """What was read: streams of the images, and `{prompt: (streams, answers)}`."""
+    """The results: streams of the images, and `{prompt: (streams, answers)}`."""
 
     script: Any
     network: Any
@@ -27,14 +27,14 @@ class Batch:
     results: dict
 
     def each(self, answered=True):
-        """Each image under each prompt: the prompt, its streams, its answer, and the inputs of transformers."""
+        """Yield the prompt, streams, answer and transformers' inputs for each image and prompt."""
         for prompt, (more, answers) in self.results.items():
             for row in range(len(self.images)):
                 streams = {name: states[row] for name, states in {**self.streams, **more}.items()}
                 yield prompt, streams, answers[row] if answered else None, self.inputs(row, prompt)
 
     def inputs(self, row, prompt=PROMPTS[0]):
-        """The inputs as transformers makes them of one image and a prompt."""
+        """Return transformers' inputs for one image and a prompt."""
         return reference.inputs_of(self.reader.processor, self.reader.rendered(prompt), self.images[row])
 
 

@@ -1,4 +1,4 @@
-"""What transformers itself gives for an image and a prompt: one image at a time, whole, without a cache.
+"""Hidden states and answers of transformers itself: one image at a time, from the start, without a cache.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -11,7 +11,7 @@ TILES = "aspect_ratio_mask"  # an input of Mllama's
 
 
 def inputs_of(processor, text, image):
-    """The inputs as transformers' `apply_chat_template` makes them of a rendered text and its image."""
+    """Return the inputs that transformers' `apply_chat_template` makes from a rendered text and its image."""
     bos = processor.tokenizer.bos_token
     settings = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
     if type(processor).__name__ == "Cosmos3EdgeProcessor":
@@ -23,7 +23,7 @@ def inputs_of(processor, text, image):
 
 
 def language(model, inputs, places):
-    """The mean of each layer's states over some places of the text, (L, W), and the layers' scales, (L, 1)."""
+    """Return the mean of each layer's states over some positions, (L, W), and the layers' scales, (L, 1)."""
     output = model(**inputs, output_hidden_states=True)
     output = output if "hidden_states" in output else output.language_model_outputs  # InstructBLIP's
     states = torch.stack([layer[0] for layer in output.hidden_states])  # (L, T, W)
@@ -31,9 +31,9 @@ def language(model, inputs, places):
 
 
 def tower(model, inputs):
-    """The mean of each layer of the vision tower over all of its tokens, (L, W), by the tower's own `hidden_states`.
+    """Return the mean of each layer of the vision tower over all tokens, (L, W), from the tower's own `hidden_states`.
 
-    The last one is left out where the tower returns merged patches in its place. Padding is left out, too.
+    Padding is left out. So is the last state if the tower returns merged patches instead.
     """
     if TILES in inputs:
         return torch.stack([layer.mean(dim=0) for layer in tiles(model, inputs)[0]])
@@ -66,7 +66,7 @@ def tower(model, inputs):
 
 
 def own_patches(model, inputs):
-    """Which patches of all tiles are the image's, where the processor fills up the others; None without such."""
+    """Return which patches of all tiles belong to the image; None if the processor adds no padding."""
     if "flattened_patches" in inputs:
         return inputs["flattened_patches"].sum(dim=-1) != 0  # as KOSMOS-2.5's own mask
     if "image_position_ids" in inputs:
@@ -78,7 +78,7 @@ def own_patches(model, inputs):
 
 
 def timm_tower(network, pixels):
-    """The same of a network of timm: what enters its first block, and its intermediates with their prefix tokens."""
+    """Return the same for a network of timm: the input of its first block, and its intermediates with prefix tokens."""
     entering = []
     if not hasattr(network, "blocks"):  # stages of maps
         hook = network.stages[0].register_forward_pre_hook(lambda _, given: entering.append(given[0]))
@@ -94,7 +94,7 @@ def timm_tower(network, pixels):
 
 
 def encoder_states(vision, patches):
-    """The states that the encoder of KOSMOS-2.5's tower returns; the tower itself returns the last one alone."""
+    """Return the states of the encoder of KOSMOS-2.5's tower; the tower itself returns only the last one."""
     outputs = []
     hook = vision.encoder.register_forward_hook(lambda *passed: outputs.append(passed[-1]))
     vision(flattened_patches=patches, output_hidden_states=True)
@@ -103,7 +103,7 @@ def encoder_states(vision, patches):
 
 
 def shortened(vision, pixels):
-    """The last state of a tower with none of its layers, with the first, and so on: IDEFICS's returns no others."""
+    """Return the last states of a tower with 0, 1, 2, ... layers, because IDEFICS's returns no other states."""
     whole, states = vision.encoder.layers, []
     for count in range(len(whole) + 1):
         vision.encoder.layers = whole[:count]
@@ -112,7 +112,7 @@ def shortened(vision, pixels):
 
 
 def folded(vision, states):
-    """The same of Inkling's tower, whose layers fold patches into channels: narrow layers end in zeros."""
+    """Return the same for Inkling's tower, whose layers fold patches into channels. Narrow layers end with zeros."""
     layers = [states]
     for layer in vision.encoder_layers:
         layers.append(layer(layers[-1]))
@@ -123,7 +123,7 @@ def folded(vision, states):
 def tiles(model, inputs):
     """Mllama's states of an image's own tiles without padding, (T, W) of each layer, and its projected features.
 
-    The layers are those whose states the encoder of single tiles returns, after its input.
+    The states are those that the encoder of single tiles returns, and its input.
     """
     vision, encoded = model.model.vision_model, []
     hook = vision.transformer.register_forward_hook(
@@ -139,7 +139,7 @@ def tiles(model, inputs):
 
 
 def projected(model, inputs):
-    """The mean of the image features that enter the language model, (1, W); None where no function returns them."""
+    """Return the mean of the image features that enter the language model, (1, W); None if no function returns them."""
     if TILES in inputs:
         return tiles(model, inputs)[1].mean(dim=0)[None]
     owner = getattr(model, "model", model)
@@ -155,7 +155,7 @@ def projected(model, inputs):
 
 
 def answer(model, inputs, ends, max_new_tokens):
-    """The greedy answer of `generate` without penalties: its ids up to the end, and its states' mean, (L, W)."""
+    """Return the greedy answer of `generate` without penalties: its ids before the end, and its mean states, (L, W)."""
     settings = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "max_new_tokens": max_new_tokens}
     output = model.generate(
         **inputs, **settings, eos_token_id=sorted(ends), output_hidden_states=True, return_dict_in_generate=True
@@ -167,7 +167,7 @@ def answer(model, inputs, ends, max_new_tokens):
 
 
 def tokens_of(prompt, ids, tokenizer):
-    """The positions of the shortest run of tokens that reads as the prompt, but for spaces."""
+    """Return the positions of the shortest run of tokens that is the prompt, ignoring spaces."""
     wanted = "".join(prompt.split())
     for length in range(1, len(ids) + 1):
         for start in range(len(ids) - length, -1, -1):

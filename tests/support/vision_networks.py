@@ -1,10 +1,10 @@
-"""The vision networks of transformers as published, but with one narrow layer and random weights."""
+"""Vision networks of transformers with published settings, but with one narrow layer and random weights."""
 
 import torch
 
 from brain_activity_prediction.models.library_imports import import_torchvision
 
-import_torchvision()  # before what needs it
+import_torchvision()  # before the libraries that need it
 import timm  # noqa: E402, F401
 import transformers as hf  # noqa: E402
 from vision_table import NORM_OF_CLASS_TOKEN, PATCHES  # noqa: E402
@@ -14,7 +14,7 @@ NARROW = {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, 
 
 
 def after_norm(model, output):
-    """The last layer's states after the final norm, as the class itself applies it."""
+    """Return the last layer's states after the final norm, as the class applies it."""
     if type(model).__name__ in NORM_OF_CLASS_TOKEN:
         return getattr(model, "vision_model", model).post_layernorm(output.last_hidden_state)
     return output.last_hidden_state
@@ -32,7 +32,7 @@ SETTINGS = {
 
 
 def network(name):
-    """One narrow layer of a class, at its default geometry, with every parameter drawn at random."""
+    """Return one narrow layer of a class with default sizes of images and patches, and random parameters."""
     model_class = getattr(hf, name)
     default = model_class.config_class()
     narrow = {key: value for key, value in NARROW.items() if isinstance(getattr(default, key, None), int)}
@@ -41,7 +41,7 @@ def network(name):
 
 
 def random_weights(model):
-    """Draw every parameter of a model at random, none of them zero."""
+    """Set every parameter of a model to a random value, none of them zero."""
     torch.manual_seed(0)
     with torch.no_grad():
         for key, values in model.named_parameters():
@@ -50,6 +50,6 @@ def random_weights(model):
 
 
 def image_sides(config):
-    """Height and width of the images that a network was made for."""
+    """Return the height and width of the images that a network expects."""
     sides = getattr(config, "image_size", None) or 224
     return tuple(sides) if isinstance(sides, list | tuple) else (sides, sides)

@@ -1,4 +1,4 @@
-"""The vision networks that the tests try, and what each of them has; a page of the documentation shows it."""
+"""Vision networks that the tests run, and their tokens and outputs. The documentation shows these tables."""
 
 # Class: learned tokens before and after the patches of the image.
 PATCHES = {
@@ -47,7 +47,7 @@ PATCHES = {
     "YolosModel": (1, 100),
 }
 
-# The final norm: of all tokens, of the class token alone (applied to all tokens here), or none.
+# The class applies its final norm to all tokens, only to the class token (here it is applied to all), or has none.
 NORM_OF_CLASS_TOKEN = ("AltCLIPVisionModel", "CLIPSegVisionModel", "CLIPVisionModel", "ChineseCLIPVisionModel")
 NORM_OF_CLASS_TOKEN += ("MLCDVisionModel", "MetaClip2VisionModel", "OwlViTVisionModel", "Owlv2VisionModel")
 WITHOUT_NORM = ("BeitModel", "Data2VecVisionModel", "DonutSwinModel", "HieraModel", "InternVLVisionModel", "LevitModel")
@@ -57,14 +57,14 @@ WITHOUT_POOLER += ("MgpstrModel", "RadioModel", "Swin2SRModel", "ViTMAEModel", "
 NORMED = [name for name in PATCHES if name not in WITHOUT_NORM]
 POOLED = [name for name in PATCHES if name not in WITHOUT_POOLER]
 
-# Networks that read a still video: the class, the frames at its published settings, and how its tokens are ordered.
+# Networks for videos: the class, the number of frames in its published settings, and the order of its tokens.
 VIDEOS = {
     "VideoMAEModel": (16, "by frame"),
     "VivitModel": (32, "by frame"),
     "TimesformerModel": (8, "by patch"),
     "VJEPA2Model": (2, "by frame"),
 }
-# Networks that put the patches of all images into one row.
+# Networks that process the patches of all images as one sequence.
 PACKED = {
     "Qwen2VisionTransformerPretrainedModel": "Qwen2-VL: squares of 2 x 2 patches",
     "Qwen2_5_VisionTransformerPretrainedModel": "Qwen2.5-VL: windows of squares of 2 x 2 patches",
@@ -73,12 +73,12 @@ PACKED = {
     "Siglip2VisionModel": "SigLIP 2 NaFlex: rows of patches, padded",
 }
 
-MAPS = "maps, averaged over places"
-PROMPTED = "refused: needs more than pixels"
-DETECTOR = "refused: gives no hidden states of its layers"
-NO_PATCHES = "`mean`; patches cannot be told from other tokens"
+MAPS = "maps, averaged over positions"
+PROMPTED = "refused: needs other inputs than pixels"
+DETECTOR = "refused: returns no hidden states of its layers"
+NO_PATCHES = "`mean` only, because patches cannot be distinguished from other tokens"
 UNTRIED = "not tried"
-UNKNOWN_VIDEO = "refused: reads videos in another form"
+UNKNOWN_VIDEO = "refused: expects videos in another format"
 # The other classes that transformers registers as image models.
 OTHERS = {
     "BitModel": MAPS,
