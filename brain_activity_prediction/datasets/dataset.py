@@ -39,6 +39,12 @@ class Reading:
     mask: tuple[str, ...] | None = None
     light: str | None = None
 
+    @classmethod
+    def recorded(cls, settings: Mapping[str, Any]) -> Reading:
+        """Return the choice that the settings of scores record."""
+        mask = settings.get("mask")
+        return cls(settings.get("betas"), settings.get("space"), tuple(mask) if isinstance(mask, list) else None)
+
 
 class Images(Protocol):
     """The images of a dataset, read lazily; use it in a `with` block."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.dataset import Dataset, Reading
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import Output
 
 
@@ -14,3 +17,10 @@ class Source:
 
     output: Output
     dataset: Dataset | None = None
+
+    def read_for(self, settings: Mapping[str, Any]) -> Dataset | None:
+        """Return the dataset as the scores with these settings read it: their betas, space and mask."""
+        try:
+            return self.dataset and self.dataset.reading(Reading.recorded(settings))
+        except InputError:  # recorded by a dataset that had this choice
+            return self.dataset

@@ -80,7 +80,8 @@ def voxel_maps(source: Source, scored: Sequence[Scored], folder: Path) -> Iterat
 
 def _maps(source: Source, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
     for subject in sorted({one.subject for one in scored}):
-        behind, of_subject = cortex(source.dataset, subject), [one for one in scored if one.subject == subject]
+        of_subject = [one for one in scored if one.subject == subject]
+        behind = cortex(source.read_for(of_subject[0].settings), subject)
         for model in dict.fromkeys(one.model_id for one in of_subject):
             yield from _of_model(model, [one for one in of_subject if one.model_id == model], behind, folder)
         ceiling = of_subject[0].folder / "maps" / "noise_ceiling.nii.gz"

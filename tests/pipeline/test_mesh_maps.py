@@ -13,7 +13,12 @@ from surface_transforms import sphere, write_transforms_of_voxels
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask
 from brain_activity_prediction.report.cortex.mesh_surface import read_mesh_surface
+from brain_activity_prediction.report.source import Source
+from brain_activity_prediction.report.tables.collecting import Scored
+from brain_activity_prediction.report.voxel_maps import voxel_maps
+from brain_activity_prediction.storage.folders import Output
 
+LLAVA = "llava-hf/llava-1.5-13b-hf"
 RUN = "alignment/subj01/prompt_1/llava-hf_llava-1.5-13b-hf"
 TILTED = np.array([[-1.9, 0.1, 0.0, 20], [0.1, 2.0, -0.2, -30], [0.0, 0.2, 2.1, -10], [0, 0, 0, 1]])  # axes LAS
 FACES = np.array([[0, 1, 2]], dtype=np.int32)
@@ -87,7 +92,7 @@ def meshes(own_scored, tmp_path):
 
 def test_maps_of_a_run_are_written_on_the_meshes_of_their_subject(own_scored, meshes):
     paths, mask = meshes
-    done = surface(own_scored, "--mesh", *paths, "-m", "llava-hf/llava-1.5-13b-hf", "-p", "1")
+    done = surface(own_scored, "--mesh", *paths, "-m", LLAVA, "-p", "1")
     assert done.returncode == 0, done.stderr
     for name in ("language_best_layer", "language_best_layer_r"):
         values = np.asarray(nibabel.load(own_scored / RUN / f"maps/{name}.nii.gz").dataobj)[mask]
@@ -114,7 +119,9 @@ def test_meshes_that_fit_no_volume_are_refused_in_one_line(own_scored, meshes, t
         assert says in done.stderr
 
 
-def test_maps_of_1_mm_take_the_transforms_of_1_mm(own_scored):
+@pytest.fixture
+def of_1_mm(own_scored):
+    """Scores of subject 1 on volumes of 1 mm, whose files are those of 1.8 mm with another affine; and their mask."""
     mask, affine = read_mask(find_nsd(own_scored), 1)
     write_transforms_of_voxels(own_scored, 1, mask)
     for path in (own_scored / "nsddata/ppdata/subj01/transforms").glob("*func1pt8*"):
@@ -126,9 +133,27 @@ def test_maps_of_1_mm_take_the_transforms_of_1_mm(own_scored):
     for path in (*(ppdata / "func1mm/roi").glob("*.nii.gz"), *(own_scored / RUN / "maps").glob("*.nii.gz")):
         values = np.asarray(nibabel.load(path).dataobj)
         nibabel.save(nibabel.Nifti1Image(values, fine), path)
-    done = surface(own_scored, "-m", "llava-hf/llava-1.5-13b-hf", "-p", "1", "--map", "language_best_layer_r")
+    return own_scored, mask, fine
+
+
+def test_maps_of_1_mm_take_the_transforms_of_1_mm(of_1_mm):
+    own_scored, mask, _ = of_1_mm
+    done = surface(own_scored, "-m", LLAVA, "-p", "1", "--map", "language_best_layer_r")
     assert done.returncode == 0, done.stderr
     values = np.asarray(nibabel.load(own_scored / RUN / "maps/language_best_layer_r.nii.gz").dataobj)[mask]
     written = load_surf_data(own_scored / RUN / "surfaces/native/rh.language_best_layer_r.mgz")
     np.testing.assert_array_equal(written, np.array_split(values, 2)[1])
     assert [*(own_scored / "alignment/subj01/surfaces/native").glob("*.label.gii")]
+
+
+def test_maps_of_1_mm_are_shown_on_the_cortex_of_1_mm(of_1_mm):
+    base_dir, _, affine = of_1_mm
+    source = Source(Output(base_dir), find_nsd(base_dir))
+    scored = [
+        Scored(base_dir / RUN, "standard", LLAVA, 1, 1, {"space": "func1mm", "betas": "b3", "mask": ["nsdgeneral"]})
+    ]
+    shown = [*voxel_maps(source, scored, base_dir / "report/maps")]
+    assert {"best_layer", "best_layer_r"} <= {one.name.partition("_llava")[0] for one in shown}
+    for one in shown:
+        np.testing.assert_allclose(one.affine[:3, :3], affine[:3, :3])
+        assert (one.behind[np.isfinite(one.values)] > 0).all()

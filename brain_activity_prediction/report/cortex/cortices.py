@@ -169,7 +169,7 @@ def _flat(base_dir: Path | None, name: str = FSAVERAGE) -> tuple[Raster, np.ndar
 def _regions_of(source: Source, subject: Subject, surface: Surface, settings: Mapping) -> dict[str, np.ndarray]:
     """Return masks of the regions of OUTLINED, in the order of the values that `surface` reads."""
     if isinstance(surface, VertexSurface):
-        return _of_interest(regions_on_vertices(source.dataset, subject, settings))
+        return _of_interest(regions_on_vertices(source.read_for(settings), subject))
     fitted = read_mask(surface.nsd, subject)[0]
     masks = _of_interest(read_regions(surface.nsd, subject))
     return {name: surface.voxels.filled(fitted, mask[:, None])[:, 0] for name, mask in masks.items()}

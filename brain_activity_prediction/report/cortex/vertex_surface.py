@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from brain_activity_prediction.datasets.dataset import Dataset, Reading
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.report.cortex.subject_surface import (
     FSAVERAGE,
@@ -132,21 +132,16 @@ def read_both_sides(path: Path) -> OnSurface:
     return sides
 
 
-def regions_on_vertices(dataset: Dataset | None, subject: Subject, settings: Mapping) -> dict[str, np.ndarray]:
-    """Return the regions of a subject, (V,) on the vertices of both hemispheres of the scored responses.
+def regions_on_vertices(dataset: Dataset | None, subject: Subject) -> dict[str, np.ndarray]:
+    """Return the regions of a subject, (V,) on the vertices of both hemispheres.
 
-    There are none without the dataset, or if its responses no longer lie on a surface.
-
-    settings  those of the scores, which record what was read of the dataset
+    There are none without the dataset, or if its responses do not lie on a surface.
     """
     if dataset is None:
         return {}
-    chosen = {name: settings[name] for name in ("betas", "space") if name in settings}
-    mask = settings.get("mask")
     try:
-        read = dataset.reading(Reading(**chosen, mask=tuple(mask) if isinstance(mask, list) else None))
-        units = read.units(subject)
-        regions = read.regions(subject) if isinstance(units, Vertices) else {}
+        units = dataset.units(subject)
+        regions = dataset.regions(subject) if isinstance(units, Vertices) else {}
     except InputError as error:
         log.warning(f"the cortex of subject {subject} has no outlines of regions: {error}")
         return {}

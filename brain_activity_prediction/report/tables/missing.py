@@ -45,7 +45,8 @@ def gaps(source: Source, scored: Sequence[Scored], table: pd.DataFrame, selectio
     for model, prompt in (*stored_states(source.output, selection), *((one.model_id, one.prompt) for one in scored)):
         of_model.setdefault(model, set()).add(prompt)
     prompts = set().union(*of_model.values()) - {None}
-    subjects = sorted({one.subject for one in scored} | set(_with_responses(source.dataset)))
+    dataset = source.read_for(scored[0].settings) if scored else source.dataset
+    subjects = sorted({one.subject for one in scored} | set(_with_responses(dataset)))
     found = []
     for model in sorted(of_model):
         wanted = of_model[model] | (prompts if of_model[model] - {None} else set())
@@ -56,18 +57,21 @@ def gaps(source: Source, scored: Sequence[Scored], table: pd.DataFrame, selectio
                 if (model, prompt, subject) not in there and selection.takes(subject, model, prompt)
             ]
             if absent:
-                found += _why(source, model, prompt, absent)
+                found += _why(source.output, dataset, (model, prompt), absent)
     return found + list(_unfinished(scored, table, selection))
 
 
-def _why(source: Source, model: str, prompt: int | None, subjects: list[Subject]) -> Iterator[Gap]:
+def _why(
+    output: Output, dataset: Dataset | None, states: tuple[str, int | None], subjects: list[Subject]
+) -> Iterator[Gap]:
     """Describe the reason for each subject that has no scores for a model and prompt."""
-    store = EmbeddingStore(embeddings_folder(source.output, model, prompt))
+    model, prompt = states
+    store = EmbeddingStore(embeddings_folder(output, model, prompt))
     streams = list(store.streams())
     under = "the streams that no prompt changes" if prompt is None else f"prompt {prompt}"
     held = store.image_ids(streams) if streams else np.empty(0)
     for subject in subjects:
-        needed = np.empty(0) if source.dataset is None else source.dataset.image_ids(subject)
+        needed = np.empty(0) if dataset is None else dataset.image_ids(subject)
         lacking = np.setdiff1d(needed, held).size
         if not streams or (needed.size and lacking == needed.size):
             problem = "not extracted"
