@@ -187,3 +187,35 @@ def test_vertices_of_a_colour_without_a_name_are_counted(folder, capsys):
     assert members(folder) == {"V1": [0, 1, 6, 7], "V2": [3, 9]}
     said = capsys.readouterr().err
     assert "lh.atlas.annot: 2 vertices in no region, because the table does not have their colour" in said
+
+
+def write_label(path, vertices, n_stated=None):
+    """Write a label as FreeSurfer does."""
+    rows = [f"{vertex}  -10.1  20.5  3.25 0.0000000000" for vertex in vertices]
+    header = [
+        "#!ascii label  , from subject sub-01 vox2ras=TkReg",
+        str(len(vertices) if n_stated is None else n_stated),
+    ]
+    path.write_text("\n".join([*header, *rows]) + "\n")
+
+
+def test_labels_of_freesurfer_are_regions_of_one_hemisphere_or_both(folder, capsys):
+    surface(folder)
+    write_label(folder / "regions/lh.V1_exvivo.thresh.label", [5, 0])
+    write_label(folder / "regions/rh.V1_exvivo.thresh.label", [2])
+    write_label(folder / "regions/rh.FFA.label", [3, 4])
+    write_label(folder / "regions/lh.EBA.label", [])
+    assert members(folder) == {"V1_exvivo.thresh": [0, 5, 8], "lh.EBA": [], "rh.FFA": [9, 10]}
+    assert "is not read" not in capsys.readouterr().err
+    assert list(find_dataset(folder).regions("sub-01", ["FFA"])) == ["all", "rh.FFA"]
+
+
+@pytest.mark.parametrize(
+    ("vertices", "n_stated", "says"),
+    [([1, 6], None, "names vertex 6, but the responses have 6 vertices"), ([1, 2], 3, "second line is not the number")],
+)
+def test_a_label_of_other_vertices_is_refused(vertices, n_stated, says, folder):
+    surface(folder)
+    write_label(folder / "regions/lh.V1.label", vertices, n_stated)
+    with pytest.raises(InputError, match=rf"lh.V1.label .*{says}"):
+        members(folder)

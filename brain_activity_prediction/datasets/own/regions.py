@@ -1,9 +1,9 @@
 """Read the regions of an experiment.
 
 Regions of a subject are in `regions/SUBJECT/`, those of all subjects in `regions/`. They are files of labels on the
-grid or the surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii, .annot or .mgz;
-NAME.dlabel.nii), or a table NAME.csv with a row for each unit. In a table, the column `region` names the unit's region.
-Every other column is a region: 1 for its units, 0 for others.
+grid or the surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii, .annot or .mgz, or with
+.label of one region; NAME.dlabel.nii), or a table NAME.csv with a row for each unit. In a table, the column `region`
+names the unit's region. Every other column is a region: 1 for its units, 0 for others.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nibabel.cifti2 import LabelAxis
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
 from brain_activity_prediction.datasets.files.annot import read_annot
 from brain_activity_prediction.datasets.files.cifti import open_cifti
+from brain_activity_prediction.datasets.files.label import read_label
 from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
@@ -30,12 +31,12 @@ from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
 
 VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".annot", ".mgz", ".mgh"), ".csv"
-CIFTI = ".dlabel.nii"
+CIFTI, LABEL = ".dlabel.nii", ".label"
 NO_REGION = ("unknown", "???", "medial_wall")  # names in FreeSurfer's annotations, in lower case
 NAMES = (".ctab", ".txt")  # endings of label tables
 KINDS = {  # formats of files of regions for each kind of units
     Voxels: "NAME.nii.gz",
-    Vertices: "lh.NAME and rh.NAME with .label.gii, .annot or .mgz",
+    Vertices: "lh.NAME and rh.NAME with .label.gii, .annot, .label or .mgz",
     Grayordinates: "NAME.dlabel.nii",
 }
 COLUMN = "region"
@@ -56,7 +57,7 @@ def read_regions(
     for path, region, members in _all(base_dir, subject, units):
         if region in found:
             raise InputError(f"{path} and {file_of.get(region, 'all units')} both have a region {region!r}: rename one")
-        found[region], file_of[region] = members, path.name.removeprefix("lh.").split(".")[0]
+        found[region], file_of[region] = members, path.name.removeprefix("lh.").removeprefix("rh.").split(".")[0]
     if names is None:
         return found
     known = {*found, *file_of.values()}
@@ -89,6 +90,10 @@ def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str
             yield from _named(path, lambda path: (_volume_labels(path, units), _label_names(path)))
         elif name.startswith("lh.") and name.endswith(SURFACES) and isinstance(units, Vertices):
             yield from _named(path, lambda path: _surface_labels(path, units))
+        elif name.startswith(("lh.", "rh.")) and name.endswith(LABEL) and isinstance(units, Vertices):
+            other = files.get({"lh": "rh", "rh": "lh"}[name[:2]] + name[2:])
+            if name[0] == "l" or other is None:  # a region of both hemispheres is read once
+                yield _of_label(path, other, units)
         elif not name.endswith(NAMES) and f"lh.{name.removeprefix('rh.')}" not in files:
             kinds = "".join(f"{kind}, or " for of, kind in KINDS.items() if isinstance(units, of))
             tell_unread(path, f"regions of {units.n:,} {units.nouns} are {kinds}a table NAME.csv with a row for each")
@@ -142,6 +147,17 @@ def _vertex_labels(path: Path) -> Labels:
         outside = [number for number, name in names.items() if name.lower() in NO_REGION]
         return np.where(np.isin(numbers, outside), 0, numbers), names
     return read_mgh(path), {}
+
+
+def _of_label(path: Path, other: Path | None, units: Vertices) -> tuple[Path, str, np.ndarray]:
+    """Read a region of the hemisphere of a file, or of both; one of a single hemisphere keeps its prefix."""
+    files = {one.name[:2]: one for one in (path, other) if one}
+    parts = [
+        read_label(files[side], mask.size)[mask] if side in files else np.zeros(np.count_nonzero(mask), dtype=bool)
+        for side, mask in units.masks.items()
+    ]
+    name = path.name.removesuffix(LABEL)
+    return path, one_line(name[3:] if other else name), np.concatenate(parts)
 
 
 def _cifti_labels(path: Path, units: Grayordinates) -> Labels:
