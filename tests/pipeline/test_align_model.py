@@ -207,7 +207,7 @@ def test_states_of_another_wording_are_not_taken_for_those_of_this_prompt(own_ns
     store = EmbeddingStore(own_nsd / "image_embeddings/prompt_3/test_two-layers")
     store.claim({"template": "{prompt}", "prompt": "Que voit-on ?"})
     store.write(ids, {"language": np.random.default_rng(0).standard_normal((len(ids), 1, 3))})
-    with pytest.raises(InputError, match=r"under prompt 3 were made with 'Que voit-on \?'"):
+    with pytest.raises(InputError, match=r"of prompt 3 were computed with the text 'Que voit-on \?'"):
         align(monkeypatch, own_nsd, "-p", "3")
     (tmp_path / "own.yml").write_text("3: Que voit-on ?")
     align(monkeypatch, own_nsd, "-p", "3", "--prompts-file", tmp_path / "own.yml")

@@ -164,7 +164,7 @@ def test_streams_are_compared_by_their_means_over_folds(scored):
 def test_a_partition_asks_for_a_layer_where_each_fold_has_its_own_best(scored):
     folder, subject, _ = scored
     space, output = Space(MODEL, None, "vision", BEST), output_of(folder, None, None)
-    with pytest.raises(InputError, match="holds scores over folds, each with best layers of its own: name a layer"):
+    with pytest.raises(InputError, match="holds scores over folds, and each fold has its own best layers"):
         layers_of_regions(space, output, subject, None, {})
 
 
