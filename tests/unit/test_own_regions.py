@@ -219,3 +219,24 @@ def test_a_label_of_other_vertices_is_refused(vertices, n_stated, says, folder):
     write_label(folder / "regions/lh.V1.label", vertices, n_stated)
     with pytest.raises(InputError, match=rf"lh.V1.label .*{says}"):
         members(folder)
+
+
+def test_further_maps_of_a_file_of_labels_are_reported(folder, capsys):
+    grayordinates(folder)
+    axis = BrainModelAxis.from_mask(np.ones(N_VERTICES, bool), name="CORTEX_LEFT")
+    names = LabelAxis(["faces", "places"], [{3: ("FFA", (1, 0, 0, 1))}, {4: ("PPA", (0, 1, 0, 1))}])
+    image = Cifti2Image(np.float32([[0, 3, 3, 0, 0, 0], [0, 0, 0, 4, 4, 0]]), (names, axis))
+    nibabel.save(image, folder / "regions/localiser.dlabel.nii")
+    for _ in range(2):
+        assert members(folder) == {"FFA": [1, 2]}
+    said = capsys.readouterr().err
+    assert said.count("localiser.dlabel.nii has 2 maps of labels, and only the first is read") == 1
+
+
+def test_further_maps_of_a_surface_are_reported(folder, capsys):
+    surface(folder)
+    array = nibabel.gifti.GiftiDataArray(np.int32([0, 1, 0, 0, 0, 0]), datatype="NIFTI_TYPE_INT32")
+    for side in ("lh", "rh"):
+        nibabel.save(nibabel.GiftiImage(darrays=[array] * 3), folder / f"regions/{side}.atlas.label.gii")
+    assert members(folder) == {"atlas": [1, 7]}
+    assert "lh.atlas.label.gii has 3 maps of labels, and only the first is read" in capsys.readouterr().err

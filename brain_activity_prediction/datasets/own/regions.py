@@ -22,7 +22,7 @@ from brain_activity_prediction.datasets.files.label import read_label
 from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
-from brain_activity_prediction.datasets.own.unread import tell_unread
+from brain_activity_prediction.datasets.own.unread import tell_further, tell_unread
 from brain_activity_prediction.datasets.units import Grayordinates, Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.wording import did_you_mean
@@ -141,6 +141,7 @@ def _vertex_labels(path: Path) -> Labels:
     """Read the label of each vertex (n_vertices,), above 0 in regions, and the names that the file gives to labels."""
     if path.name.endswith(".gii"):
         image = nibabel.gifti.GiftiImage.from_filename(path)
+        tell_further(path, len(image.darrays))
         return image.darrays[0].data, {one.key: one.label for one in image.labeltable.labels if one.key > 0}
     if path.name.endswith(".annot"):
         numbers, names = read_annot(path)
@@ -167,6 +168,7 @@ def _cifti_labels(path: Path, units: Grayordinates) -> Labels:
         if not isinstance(names, LabelAxis):
             raise ValueError("its first axis holds no labels")
         labels = np.asarray(image.dataobj[0])
+    tell_further(path, len(names))
     if axis != units.axis:
         raise InputError(f"{path} has {len(axis):,} {units.nouns} that are not the {units.n:,} of the responses")
     return _whole_numbers(path, labels), {key: name for key, (name, _) in names.label[0].items() if key > 0}
