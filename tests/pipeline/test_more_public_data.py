@@ -136,3 +136,29 @@ def test_neurons_of_majaj_and_hong(tmp_path, monkeypatch):
         dataset.read_session("monkeys", 1, dataset.units("monkeys")), responses[..., 0].T, rtol=1e-6
     )
     assert members(dataset.regions("monkeys")) == {"all": [0, 1], "V4": [0], "IT": [1]}
+
+
+def test_calcium_responses_of_the_allen_brain_observatory(tmp_path, monkeypatch):
+    traces, scenes = RNG.standard_normal((3, 200)), RNG.integers(0, 256, (2, 4, 6), dtype=np.uint8)
+    table = pd.DataFrame({"frame": [1, -1, 0, 1], "start": [10, 17, 24, 150], "end": [17, 24, 31, 157]})
+    data = SimpleNamespace(
+        get_stimulus_table={"natural_scenes": table}.__getitem__,
+        get_stimulus_template={"natural_scenes": scenes}.__getitem__,
+        get_dff_traces=lambda: (np.arange(200) / 30, traces),
+    )
+
+    class Cache:
+        def __init__(self, manifest_file):
+            self.get_ophys_experiment_data = {501498760: data}.__getitem__
+
+    monkeypatch.setitem(sys.modules, "allensdk", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "allensdk.core", SimpleNamespace())
+    module = SimpleNamespace(BrainObservatoryCache=Cache)
+    monkeypatch.setitem(sys.modules, "allensdk.core.brain_observatory_cache", module)
+    dataset = experiment("Allen", tmp_path, monkeypatch)
+    assert dataset.trials.images.tolist() == ["001.png", "000.png", "001.png"]
+    (subject,) = dataset.subjects()
+    found = dataset.read_session(subject, 1, dataset.units(subject))
+    np.testing.assert_allclose(found[1], traces[:, 24:38].mean(axis=1), rtol=1e-6)
+    with dataset.open_images() as images:
+        np.testing.assert_array_equal(np.asarray(images.images(["001.png"])[0])[..., 0], scenes[1])
