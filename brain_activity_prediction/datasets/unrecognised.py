@@ -8,6 +8,7 @@ from pathlib import Path
 # Public data that a section of docs/public_data.md converts to an experiment: the section, and patterns of its files.
 SECTIONS = {
     "TVSD": ("THINGS_normMUA.mat", "monkey[FN]/THINGS_normMUA.mat"),
+    "THINGS-fMRI as volumes": ("betas_vol/sub-*/ses-things*",),
     "THINGS-EEG2": ("preprocessed_eeg_training.npy", "sub-*/preprocessed_eeg_training.npy"),
     "THINGS-MEG": ("preprocessed_P[1-4]-epo.fif", "derivatives/preprocessed/preprocessed_P[1-4]-epo.fif"),
     "CNeuroMod-THINGS": ("sub-*_task-things_*_stats-trialBetas_statseries.h5",),
@@ -18,12 +19,6 @@ SECTIONS = {
     "MindEye2's copy of NSD": ("betas_all_subj0[1-8]_fp32_renorm.hdf5",),
     "Majaj and Hong": ("assy_dicarlo_MajajHong2015_public.nc",),
     "vim-1": ("EstimatedResponses.mat",),
-}
-NOT_READ = {
-    ("betas_vol/sub-*/ses-things*", "sub-*/ses-things*/sub-*_betas.nii.gz"): (
-        "it has the betas of THINGS-fMRI as volumes, which are not read: fetch their table form, the folder betas_csv, "
-        "which has regions and noise ceilings too (doi.org/10.25452/figshare.plus.20492835)"
-    ),
 }
 
 
@@ -39,9 +34,6 @@ def advice(base_dir: Path, recognised: Callable[[Path], Sequence[str]], patterns
     for section, of_section in SECTIONS.items():
         if _has(base_dir, of_section):
             return f"but it has files of {section}: docs/public_data.md shows how to convert them in a few lines"
-    for of_kind, why in NOT_READ.items():
-        if _has(base_dir, of_kind):
-            return why
     files = "; ".join(f"{name}: {pattern}" for name, pattern in patterns.items())
     return (
         f"because datasets have these files: {files}. For an experiment of your own, bap new-dataset NEW_DIR writes a "

@@ -6,6 +6,7 @@ import tarfile
 from types import SimpleNamespace
 
 import h5py
+import nibabel
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -16,6 +17,31 @@ RNG = np.random.default_rng(0)
 
 def members(regions):
     return {name: np.flatnonzero(inside).tolist() for name, inside in regions.items()}
+
+
+def test_volumes_of_things(tmp_path, monkeypatch):
+    mask = RNG.random((3, 4, 2)) < 0.5
+    (tmp_path / "brainmasks").mkdir()
+    image = nibabel.Nifti1Image(mask.astype(np.uint8), np.diag([2.0, 2, 2, 1]))
+    nibabel.save(image, tmp_path / "brainmasks/sub-01_space-T1w_brainmask.nii.gz")
+    betas = {}
+    for session, run, names in ((1, 1, "acb"), (1, 2, "bca"), (10, 1, "cda")):  # c is a catch trial
+        folder = tmp_path / f"betas_vol/sub-01/ses-things{session:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = f"sub-01_ses-things{session:02}_run-{run:02}"
+        betas[session, run] = RNG.standard_normal((3, 4, 2, 3))
+        nibabel.save(nibabel.Nifti1Image(betas[session, run], np.diag([2.0, 2, 2, 1])), folder / f"{stem}_betas.nii.gz")
+        files = ["catch1.jpg" if name == "c" else f"{name}/{name}_01b.jpg" for name in names]
+        (folder / f"{stem}_conditions.tsv").write_text("\n".join(["image_filename", *files]) + "\n")
+    dataset = experiment("THINGS-fMRI", tmp_path, monkeypatch)
+    assert dataset.trials.images.tolist() == [f"{name}/{name}_01b.jpg" for name in "abbada"]
+    assert dataset.sessions("sub-01") == [1, 10]
+    assert dataset.test_images("sub-01").tolist() == ["a/a_01b.jpg", "b/b_01b.jpg"]
+    units = dataset.units("sub-01")
+    np.testing.assert_array_equal(units.mask, mask)
+    found = dataset.read_session("sub-01", 1, units)
+    np.testing.assert_allclose(found[1], betas[1, 1][mask][:, 2], rtol=1e-6)
+    np.testing.assert_allclose(found[3], betas[1, 2][mask][:, 2], rtol=1e-6)
 
 
 class Epochs:

@@ -161,7 +161,8 @@ def test_estimated_responses_of_vim_1(tmp_path, monkeypatch):
 
 def test_each_section_with_code_has_a_test():
     tested = ("TVSD", "THINGS-EEG2", "CNeuroMod", "NOD", "BData", "vim-1")
-    tested += ("THINGS-MEG", "Deeprecon", "MindEye2", "Majaj", "BOLD5000", "Allen")  # in test_more_public_data.py
+    # in test_more_public_data.py:
+    tested += ("THINGS-MEG", "Deeprecon", "MindEye2", "Majaj", "BOLD5000", "Allen", "THINGS-fMRI")
     assert len(CODE) == len(tested)
     for title, code in CODE.items():
         assert title.startswith(tested)

@@ -22,8 +22,7 @@ def test_a_folder_above_or_below_that_of_a_dataset_is_told(given, found, tmp_pat
 @pytest.mark.parametrize(
     ("name", "says"),
     {
-        "betas_vol/sub-01/ses-things01/sub-01_ses-things01_run-01_betas.nii.gz": "not read: fetch their table form",
-        "sub-01/ses-things01/sub-01_ses-things01_run-01_betas.nii.gz": "not read: fetch their table form",
+        "betas_vol/sub-01/ses-things01/sub-01_ses-things01_run-01_betas.nii.gz": "files of THINGS-fMRI as volumes",
         "monkeyF/THINGS_normMUA.mat": "files of TVSD: docs/public_data.md shows how to convert them",
         "sub-01/preprocessed_eeg_training.npy": "files of THINGS-EEG2",
         "derivatives/ciftify/sub-01/results/ses-imagenet01_task-imagenet_run-1/x": "files of NOD",
