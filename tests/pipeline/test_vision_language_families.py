@@ -13,7 +13,7 @@ from transformers import AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from vision_language_batch import SIZES, read
 
-from brain_activity_prediction.models.vision_language import loading, reading
+from brain_activity_prediction.models.vision_language import families, loading, reading
 from brain_activity_prediction.models.vision_language.families import REFUSED, family
 from brain_activity_prediction.models.vision_language.inputs import Reader
 from brain_activity_prediction.runtime.errors import InputError
@@ -113,6 +113,22 @@ def test_a_model_that_keeps_a_part_in_float32_is_held_to_the_rounding_of_the_oth
     batch = read(tmp_path / "model", ("mean",), 0, sizes=SIZES[:1], dtype=torch.float16)
     assert next(batch.network.model.parameters()).dtype == torch.float32
     assert batch.network.cached
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # PaliGemma's
+def test_a_model_of_which_the_image_attends_to_the_prompt_is_refused_unless_known(tmp_path, monkeypatch):
+    tiny_vision_language.write("paligemma", tmp_path / "model")
+    monkeypatch.setattr(families, "IMAGE_ATTENDS_TO_PROMPT", frozenset())
+    with pytest.raises(InputError, match="the states of the image change with the prompt after it"):
+        read(tmp_path / "model", ("mean",), 0, sizes=SIZES[:1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_image_that_differs_by_rounding_alone_is_read_with_each_prompt(tmp_path, monkeypatch, dtype):
+    """In models that choose experts, one rounding may choose another one, so that no limit holds."""
+    tiny_vision_language.write("aria", tmp_path / "model")
+    monkeypatch.setattr(loading, "CACHE_ROUNDING", {dtype: -1})
+    assert not read(tmp_path / "model", ("mean",), 0, sizes=SIZES[:1], dtype=dtype).network.cached
 
 
 def test_a_window_that_begins_after_the_first_pass_forgets_nothing_of_the_prompt(tmp_path):
