@@ -34,7 +34,7 @@ def test_each_table_printed_says_whose_it_is_and_low_ceilings_are_said_once(read
     said = capsys.readouterr()
     for prompt in (1, 2):
         assert f"test/talks, prompt {prompt}, subject 1, layers: best_per_region\n" in said.out
-    assert said.err.count("have a noise ceiling below 0.6") == 1
+    assert said.err.count("their noise ceiling is below 0.6") == 1
 
 
 def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
