@@ -1,4 +1,4 @@
-"""Compare the noise ceilings in a dataset's own file with those of its repeats."""
+"""Compare the noise ceilings in a dataset's own file with those computed from repeats."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from brain_activity_prediction.storage.folders import Subject
 
 
 def own_ceilings(dataset: Dataset, subject: Subject, units: Units, computed: np.ndarray) -> Iterator[str]:
-    """Yield a line on the ncsnr of a dataset's own file; none if the dataset has no such file.
+    """Yield a line about the ncsnr in a dataset's own file, if there is such a file.
 
-    computed  ncsnr (V,) from repeats, NaN where it is not known
+    computed  ncsnr (V,) from repeats, NaN if unknown
 
     Raises InputError if the file has values of another kind.
     """
@@ -39,7 +39,11 @@ def own_ceilings(dataset: Dataset, subject: Subject, units: Units, computed: np.
     if other := fitting_better(ncsnr, computed):
         raise InputError(
             f"{name} fits the repeats of subject {subject} better as {other}"
-            + (": ratios ncsnr lie in ncsnr/, ceilings in ceilings_N/" if isinstance(dataset, OwnDataset) else "")
+            + (
+                ": put ratios into ncsnr/, and ceilings of N trials into ceilings_N/"
+                if isinstance(dataset, OwnDataset)
+                else ""
+            )
         )
 
 
@@ -54,7 +58,7 @@ def spread(ncsnr: np.ndarray) -> str:
 
 
 def _beside(ncsnr: np.ndarray, computed: np.ndarray) -> str:
-    """Describe how far ratios are from those of repeats, over the units that have both."""
+    """Describe how much ratios differ from those of repeats, over the units that have both."""
     both = np.isfinite(ncsnr) & np.isfinite(computed)
     if np.count_nonzero(both) < 3 or np.ptp(ncsnr[both]) == 0 or np.ptp(computed[both]) == 0:
         return ""

@@ -86,8 +86,8 @@ class Page:
         """List pictures with equal content; raise InputError if a picture cannot be read."""
         if equal := images.equal_files():
             yield (
-                f"  {count(len(equal), 'picture')} with the content of another, which a split may put on the other "
-                f"side: first {equal[0][0]} and {equal[0][1]}"
+                f"  {count(len(equal), 'picture')} with the content of another one, so that a split may use one for "
+                f"training and one for tests: first {equal[0][0]} and {equal[0][1]}"
             )
         if refused := images.refused():
             raise InputError(f"{count(len(refused), 'picture')} cannot be read, first: {refused[0]}")
@@ -116,9 +116,9 @@ class Page:
     def _split(self, subject: Subject) -> Iterator[str]:
         seen = np.unique(self.dataset.trial_ids(subject, self.dataset.sessions(subject)))
         others = ", ".join(self.dataset.split_names())
-        further = f"; further splits: {others}" if others else ""
+        further = f"; other splits: {others}" if others else ""
         if self._split_choice(subject).cv_test:
-            yield f"  split: none of its own; give --cv-test {OUTER_FOLDS} or --test-images FILE{further}"
+            yield f"  split: the dataset has none; use --cv-test {OUTER_FOLDS} or --test-images FILE{further}"
             return
         split = split_images(self.dataset, subject, seen, SplitChoice())
         yield f"  split: {count(split.train.size, 'training image')}, {count(split.test.size, 'test image')}{further}"
@@ -152,7 +152,7 @@ class Page:
         yield from self._signal(subject, sums)
 
     def _signal(self, subject: Subject, sums: TrialSums) -> Iterator[str]:
-        """Count the units with a signal; raise InputError if there are no more than by chance, as in a wrong order."""
+        """Count the units with a signal; raise InputError if there are only as many as in a wrong order of trials."""
         p = sums.p_of_signal()
         n, n_signal = int(np.isfinite(p).sum()), int((p < LOWEST_P).sum())
         if not n:
@@ -161,8 +161,8 @@ class Page:
         yield f"  units with a signal (F test of repeats, p < {LOWEST_P}): {n_signal:,} of {n:,}, {by_chance}"
         if n >= FEWEST_UNITS and n_signal <= binom.isf(0.01, n, LOWEST_P):
             raise InputError(
-                f"subject {subject}: repeats of an image are not more alike than trials of other images: the responses "
-                "have no signal, or another order than the trials"
+                f"subject {subject}: trials of one image are not more similar than trials of different images. The "
+                "responses have no signal, or trials and responses are in different orders"
             )
 
 

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The whole study on one GPU: every extraction, then every alignment, then the report. A failure is noted and the next
-# model comes; Ctrl-C ends after the batch in hand. A second start does only what is left. Set these here or in the
-# environment:
+# Run the whole study on one GPU: every extraction, then every alignment, then the report. After a failure, the next
+# model is run. Ctrl-C stops after the current batch. A second start runs only what is left. Set these variables here or
+# in the environment:
 : "${BASE_DIRECTORY:=${BASE_DIR-}}"
-BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder that holds NSD; BASE_DIR is read, too
-OUTPUT=${OUTPUT:-} # folder of the results and logs; empty: BASE_DIRECTORY
-GPU_ID=${GPU_ID:-0} # a GPU's number, or cpu
-PROMPTS=${PROMPTS:-1-9} # 3, or 1,2,3, or 1-9
+BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder of NSD; BASE_DIR is read, too
+OUTPUT=${OUTPUT:-} # folder of the results and logs (empty: BASE_DIRECTORY)
+GPU_ID=${GPU_ID:-0} # number of the GPU, or cpu
+PROMPTS=${PROMPTS:-1-9} # prompts: 3, or 1,2,3, or 1-9
 SUBJECTS=${SUBJECTS:-1 2 5 7} # NSD subjects
-BATCH_SIZE=${BATCH_SIZE:-8} # images a batch
-MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b} # scripts, without .py, or ids on the hub
-CHECKPOINTS=${CHECKPOINTS:-} # a folder with the weights of each model in a folder named after its script, or org_model; empty: the hub
-PYTHON=${PYTHON:-python} # the interpreter that runs the scripts
+BATCH_SIZE=${BATCH_SIZE:-8} # number of images in a batch
+MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b} # names of scripts without .py, or ids on the hub
+CHECKPOINTS=${CHECKPOINTS:-} # folder with the weights of each model, in a subfolder named after its script, or org_model (empty: the hub)
+PYTHON=${PYTHON:-python} # Python interpreter for the scripts
 
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -60,7 +60,7 @@ def test_a_dataset_without_test_images_is_not_wrong(monkeypatch, capsys, tmp_pat
     (tmp_path / "split.csv").unlink()
     lines, status = page(monkeypatch, capsys, tmp_path)
     assert status == 0
-    assert "  split: none of its own; give --cv-test 5 or --test-images FILE" in lines
+    assert "  split: the dataset has none; use --cv-test 5 or --test-images FILE" in lines
     assert "60 images x 22 units" in "\n".join(lines)
 
 
@@ -104,8 +104,8 @@ def test_a_picture_under_two_names_is_named(monkeypatch, capsys, tmp_path):
         file.write("another,1,not_here.jpg\n")
     lines, _ = page(monkeypatch, capsys, tmp_path, "-s", "a", "--no-responses")
     assert (
-        "  1 picture with the content of another, which a split may put on the other side: first picture_03s.jpg and "
-        "picture_07s.jpg"
+        "  1 picture with the content of another one, so that a split may use one for training and one for tests: first "
+        "picture_03s.jpg and picture_07s.jpg"
     ) in lines
 
 
@@ -149,7 +149,7 @@ def test_trials_in_another_order_than_the_responses_are_wrong(monkeypatch, capsy
     (tmp_path / "trials.csv").write_text("\n".join([header, *rows]))
     lines, status = page(monkeypatch, capsys, tmp_path)
     assert status == 2
-    assert "have no signal, or another order than the trials" in lines[-1]
+    assert "or trials and responses are in different orders" in lines[-1]
 
 
 def test_tables_in_two_files_are_refused(monkeypatch, tmp_path):

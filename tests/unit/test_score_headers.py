@@ -81,7 +81,7 @@ def test_a_ceiling_that_does_not_fit_its_schema_is_damaged(results, about, array
     path = results.folder / "noise_ceiling.h5"
     write_sealed(path, CEILINGS | arrays, CEILING | about)
     for read in (results.read_noise_ceiling, results.read_region_ceilings, results.ncsnr_from, results.data_used):
-        with pytest.raises(Damaged, match=f"^cannot read {path} .*align again, which writes it anew$"):
+        with pytest.raises(Damaged, match=f"^cannot read {path} .*align again, which computes it again$"):
             read()
 
 

@@ -201,7 +201,7 @@ class ScoreStore(ScoreFolder):
             yield read_header(path, kind, self.settings())
 
     def _reading_ceiling(self) -> AbstractContextManager[CeilingHeader]:
-        return self._reading(self._ceiling_path, CeilingHeader, "align again, which writes it anew")
+        return self._reading(self._ceiling_path, CeilingHeader, "align again, which computes it again")
 
     def _write(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None):
         if statistics is not None:
