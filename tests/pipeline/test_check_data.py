@@ -104,8 +104,8 @@ def test_a_picture_under_two_names_is_named(monkeypatch, capsys, tmp_path):
         file.write("another,1,not_here.jpg\n")
     lines, _ = page(monkeypatch, capsys, tmp_path, "-s", "a", "--no-responses")
     assert (
-        "  1 picture with the content of another one, so that a split may use one for training and one for tests: first "
-        "picture_03s.jpg and picture_07s.jpg"
+        "  1 picture with the content of another one, so that a split may use one for training and one for tests: "
+        "first picture_03s.jpg and picture_07s.jpg"
     ) in lines
 
 
