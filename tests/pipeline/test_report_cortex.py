@@ -13,7 +13,7 @@ from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
 from brain_activity_prediction.datasets.units import Vertices, write_map
 from brain_activity_prediction.report.cortex import cortex_figures, group_figures
-from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.cortex.cortices import Cortices, read_cortices
 from brain_activity_prediction.report.plots.labels import map_note, slug
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored, find_scored
@@ -109,6 +109,15 @@ def test_the_subjects_with_significant_scores_are_counted_at_each_vertex(on_surf
     assert map_note(scale.unit, averaged=False).startswith("q: permutation test")
     paths[2].unlink()
     assert name not in [*cortex_figures.cortex_figures(cortices, scored, on_surfaces / "report/maps", None)]
+
+
+@pytest.mark.parametrize(("n", "shown"), [(1, 1), (2, 1), (3, 2), (8, 4)])
+def test_a_mean_is_shown_where_at_least_half_of_the_subjects_have_a_value(n, shown):
+    maps = {subject: np.where(np.arange(9) > subject, subject + 1.0, np.nan) for subject in range(n)}
+    cortices = Cortices(dict.fromkeys(maps), (None, np.zeros(9)), {subject: {} for subject in maps})
+    for vertex, value in enumerate(cortices.mean(maps).values):
+        have = [subject + 1 for subject in maps if subject < vertex]
+        assert value == pytest.approx(np.mean(have) if len(have) >= shown else np.nan, nan_ok=True)
 
 
 def test_layers_and_prompts_are_shown_only_where_the_ceiling_is_high_enough(on_surfaces, figures):

@@ -349,7 +349,10 @@ def test_a_map_says_what_its_colours_lines_and_means_are(monkeypatch, flat, whit
         shown = CortexMap("mean of nothing", np.ones(2 * N), regions, is_mean)
         flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
     assert [note.startswith(says) for note in notes] == [True, True]
-    assert ["Means: of the subjects with a value there." in note for note in notes] == [False, True]
+    assert ["Means: over the subjects with a value there, at least half of all." in note for note in notes] == [
+        False,
+        True,
+    ]
     assert ["Lines: regions of interest." in note for note in notes] == [False, True]
 
 

@@ -34,7 +34,7 @@ from brain_activity_prediction.surfaces.rasters import Raster, cached_raster
 from brain_activity_prediction.surfaces.transforms import HEMISPHERES
 
 OUTLINED = ("V1", "V2", "V3", "hV4", "faces", "bodies", "places", "words")
-IN_AT_LEAST = 0.5  # share of a vertex's voxels, or of the subjects, that are in a region
+IN_AT_LEAST = 0.5  # share of a vertex's voxels, or of the subjects, that are in a region or have a value
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Cortices:
         return [CortexMap(titles[subject], values, self.regions[subject]) for subject, values in maps.items()]
 
     def mean(self, maps: Mapping[Subject, np.ndarray], title: str = "mean") -> CortexMap:
-        """Return the mean over subjects; a vertex uses the subjects that have a value there."""
+        """Return the mean at each vertex over the subjects with a value there; NaN where less than half have one."""
         n = f"{len(maps)} subjects" if len(maps) > 1 else f"subject {next(iter(maps))}"
-        values = over_subjects(maps.values())["mean"]
+        statistics = over_subjects(maps.values())
+        values = np.where(statistics["n_subjects"] >= IN_AT_LEAST * len(maps), statistics["mean"], np.nan)
         return CortexMap(f"{title} of {n}", values, self.shared_regions(list(maps)), is_mean=True)
 
     def shared_regions(self, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:

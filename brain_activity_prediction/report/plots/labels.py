@@ -93,7 +93,8 @@ def subjects_note(scores: pd.DataFrame) -> str:
 
 def map_note(unit: str, averaged: bool) -> str:
     """Return what the values of a map mean, ending in a space; `averaged` for means over subjects."""
-    parts = [MEANINGS.get(unit.removeprefix(DIFFERENCE_OF)), averaged and "Means: of the subjects with a value there."]
+    means = averaged and "Means: over the subjects with a value there, at least half of all."
+    parts = [MEANINGS.get(unit.removeprefix(DIFFERENCE_OF)), means]
     return "".join(f"{part} " for part in parts if part)
 
 
