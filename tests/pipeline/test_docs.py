@@ -92,7 +92,7 @@ def test_the_page_of_vision_language_models_shows_the_tables_of_the_tests():
     assert re.findall(r"generated/(vision_\w+).md", "".join(pages)) == list(tables)
     assert "| `llava` | once for all prompts |" in tables["vision_language_families"]
     assert "| `florence2` (encoder-decoder) | for each prompt |" in tables["vision_language_families"]
-    assert "| `pi0` | it returns the movements of a robot, not text |" in tables["vision_language_refused"]
+    assert "| `pi0` | it returns movements of a robot, not text |" in tables["vision_language_refused"]
 
 
 def test_a_file_that_nothing_describes_stops_the_site(tmp_path):

@@ -35,7 +35,7 @@ def test_every_type_that_transformers_registers_has_one_verdict():
 
 @pytest.mark.parametrize("model_type", sorted(REFUSED))
 def test_a_type_that_is_not_read_is_refused_with_the_reason(model_type):
-    with pytest.raises(InputError, match="which is not read because"):
+    with pytest.raises(InputError, match="which is not supported because"):
         family({"model_type": model_type}, "org/model")
 
 

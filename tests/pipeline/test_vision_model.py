@@ -434,7 +434,7 @@ def x_clip():
 
 
 NOT_IMAGES = {
-    "X-CLIP": (x_clip, "reads videos, and not in a form that is known"),
+    "X-CLIP": (x_clip, "reads videos in an unknown form"),
     "Qwen2.5-VL with another processor": (qwen_tower, "could not compute an image .*grid_thw.* belong together"),
 }
 

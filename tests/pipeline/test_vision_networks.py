@@ -94,7 +94,7 @@ def test_networks_for_videos_are_shown_as_many_frames_as_the_table_tells(name):
 def test_a_network_that_reads_more_than_pixels_is_refused():
     with torch.device("meta"):
         model = hf.MllamaVisionModel(hf.MllamaVisionConfig())
-    with pytest.raises(InputError, match="reads aspect_ratio_ids and aspect_ratio_mask, not an image's pixels alone"):
+    with pytest.raises(InputError, match="needs aspect_ratio_ids and aspect_ratio_mask besides an image's pixels"):
         check_inputs(model)
 
 

@@ -72,7 +72,7 @@ def test_a_template_that_refuses_a_system_message_with_an_image_says_so():
 
 def test_a_template_for_text_alone_is_refused():
     template = processor("{% for message in messages %}{{ message.role }}: {{ message.content }}{% endfor %}")
-    with pytest.raises(InputError, match="model takes text alone, without an image: give one with --template FILE"):
+    with pytest.raises(InputError, match="model has no place for an image: give another one with --template FILE"):
         prompt_of(template)
 
 
@@ -210,7 +210,7 @@ def test_a_template_without_a_thinking_mode_cannot_be_let_think():
 
 def test_a_template_that_does_not_tell_how_thinking_ends_is_refused():
     template = USER + "{% if enable_thinking %}<|channel>{% endif %}"
-    with pytest.raises(InputError, match="does not write what ends its thinking"):
+    with pytest.raises(InputError, match="does not tell how its thinking ends"):
         fill(processor(template), "model", None, None, True)
 
 
@@ -226,7 +226,7 @@ def test_a_think_that_a_plain_text_opens_is_closed_unless_it_is_wanted():
     text = "<image>{prompt}<think>"
     assert fill(None, "model", text, None, False)[0] == text + "\n</think>\n\n"
     assert fill(None, "model", text, None, True)[0] == text
-    with pytest.raises(InputError, match="opens no <think>"):
+    with pytest.raises(InputError, match="does not end in <think>"):
         fill(None, "model", "<image>{prompt}", None, True)
 
 

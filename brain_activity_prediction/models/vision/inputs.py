@@ -1,4 +1,4 @@
-"""The inputs of vision networks: pixels of pictures or of still videos, patches in rows of their own, and their sizes.
+"""Prepare the inputs of vision networks: pixels of pictures or still videos, or packed patches with their grids.
 
 Letters: B images, F frames, N patches, P pixels along a patch.
 """
@@ -15,7 +15,7 @@ PIXELS, VALID, SHAPES = "pixel_values", "pixel_attention_mask", "spatial_shapes"
 GRID, SIZES = "image_grid_thw", "image_sizes"  # frames, rows and columns of patches; height and width in pixels
 READ = (PIXELS, VALID, SHAPES, GRID, SIZES)
 NAMES_OF = {PIXELS: ("pixel_values_videos", "hidden_states"), GRID: ("grid_thw",)}  # other names of these inputs
-# Model types that read videos, and the setting with the number of frames that they read of a still picture.
+# For model types that read videos, the setting with the number of frames that a still picture is repeated to.
 FRAMES_OF = {"videomae": "num_frames", "vivit": "num_frames", "timesformer": "num_frames", "vjepa2": "tubelet_size"}
 VIDEO_SETTINGS = ("num_frames", "frames_per_clip")  # settings of networks that read videos
 
@@ -23,9 +23,9 @@ Inputs = "Tensor | Mapping[str, Tensor]"
 
 
 def preprocess(processor, images: list) -> Inputs:
-    """Return pixels (B, 3, H, W) or, if the network needs more than these, a mapping with all inputs of `READ`.
+    """Return pixels (B, 3, H, W) or, if the network needs other inputs too, a mapping with the inputs named in `READ`.
 
-    Raise InputError if the processor cuts an image into tiles, or if images of several sizes stay so.
+    Raises InputError if the processor cuts an image into tiles, or if it does not resize images to one size.
     """
     from transformers import BatchFeature
 
@@ -49,15 +49,15 @@ def preprocess(processor, images: list) -> Inputs:
 
 
 def tiles_of(processor) -> str:
-    """Return the message that a processor cuts images into tiles."""
+    """Return the message for a processor that cuts images into tiles."""
     return (
-        f"{type(processor).__name__} cuts images into tiles, which a vision network alone does not put together: "
-        "extract its states with vision_language_model.py"
+        f"{type(processor).__name__} cuts images into tiles, which vision_model.py cannot put together: extract the "
+        "states with vision_language_model.py"
     )
 
 
 class StillVideos:
-    """A processor of videos that takes pictures: each is a video of one frame, (B, 1, 3, H, W)."""
+    """A video processor that accepts pictures, and treats each as a video of one frame, (B, 1, 3, H, W)."""
 
     def __init__(self, processor):
         self.processor = processor
@@ -69,7 +69,7 @@ class StillVideos:
 
 
 def processor_of(checkpoint, frames: int | None):
-    """Load the image processor of a checkpoint; for a network that reads videos it may be a video processor."""
+    """Load the image processor of a checkpoint or, for a network that reads videos, its video processor."""
     from transformers import AutoImageProcessor, AutoVideoProcessor
 
     settings = checkpoint.settings("preprocessor_config.json")
@@ -81,20 +81,20 @@ def processor_of(checkpoint, frames: int | None):
 
 
 def frames_of(network: nn.Module) -> int | None:
-    """Return the number of frames that a network reads of a still picture; None if it reads pictures."""
+    """Return the number of frames to which a picture is repeated for a network of videos; None for other networks."""
     setting = FRAMES_OF.get(network.config.model_type)
     return getattr(network.config, setting) if setting else None
 
 
 def check_inputs(network: nn.Module) -> None:
-    """Raise InputError for a network that needs inputs other than an image's pixels, or whose videos are not read."""
+    """Raise InputError for a network that needs more than an image's pixels, or reads an unknown form of videos."""
     kind, taken = type(network).__name__, _parameters(network)
     if frames_of(network) is None and any(hasattr(network.config, name) for name in VIDEO_SETTINGS):
-        raise InputError(f"{kind} reads videos, and not in a form that is known: choose another network")
+        raise InputError(f"{kind} reads videos in an unknown form: choose another network")
     known = {*READ, *(name for names in NAMES_OF.values() for name in names)}
     required = [p.name for p in taken.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     if others := [name for name in required if name not in known]:
-        raise InputError(f"{kind} reads {' and '.join(others)}, not an image's pixels alone: choose another network")
+        raise InputError(f"{kind} needs {' and '.join(others)} besides an image's pixels: choose another network")
 
 
 def keywords(network: nn.Module, inputs: Inputs) -> dict:
@@ -108,7 +108,7 @@ def keywords(network: nn.Module, inputs: Inputs) -> dict:
     if frames := frames_of(network):
         name = next(iter(named))
         named[name] = named[name].expand(-1, frames, -1, -1, -1)
-    if network.config.model_type == "vit_mae":  # it hides and shuffles patches by this noise
+    if network.config.model_type == "vit_mae":  # this noise decides which patches are hidden, and their order
         side = network.config.patch_size
         n_patches = (named[PIXELS].shape[2] // side) * (named[PIXELS].shape[3] // side)
         named["noise"] = torch.arange(n_patches, device=named[PIXELS].device).expand(len(named[PIXELS]), -1).float()
@@ -125,7 +125,7 @@ def n_images(inputs: Inputs) -> int:
 
 
 def patch_counts(network: nn.Module, inputs: Inputs) -> list[int] | None:
-    """Return the number of patches of each image, for networks that put all images of a batch into one row."""
+    """Return the number of patches of each image, for networks that pack all images of a batch into one row."""
     if not isinstance(inputs, Mapping):
         inputs = {PIXELS: inputs}
     if GRID in inputs:

@@ -1,6 +1,6 @@
 """Find the channels' axis in a network's convolutional maps, (B, C, H, W) or (B, H, W, C).
 
-A mean over the wrong axes would have a plausible shape and no meaning. Letters: B images, C channels, H x W places.
+A mean over the wrong axes would have a plausible shape but no meaning. Letters: B images, C channels, H x W positions.
 """
 
 import re
@@ -12,12 +12,12 @@ from torch.nn.functional import pad
 from brain_activity_prediction.runtime.errors import InputError
 
 FIRST, LAST = 1, 3
-WIDTH_KEYS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # configuration keys
-# The layout of model types whose configuration does not tell it.
+WIDTH_KEYS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # keys of configurations
+# Axis of the channels for model types whose configuration does not tell it.
 KNOWN_AXES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
 KNOWN_AXES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
 KNOWN_AXES |= {"sam3_vit_model": LAST, "dinat": LAST, "hiera": LAST, "timm_wrapper": FIRST}
-LARGER = 32  # pixels added to a probe's height, and twice that to its width
+LARGER = 32  # pixels added to the height of a test image; twice as many are added to its width
 
 Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]
 
@@ -25,13 +25,13 @@ Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]
 def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
     """Return the axis of the channels in a network's maps; None if its states are not maps.
 
-    First, the channels' axis is the only axis whose size the configuration names as a width. Without such an axis, the
-    model type decides. Last, an image of another shape is computed: it changes the sizes of all axes but that of the
-    channels.
+    If the configuration names the size of exactly one axis as a width, this is the channels' axis. Otherwise the model
+    type decides, if it is known. Otherwise an image of another shape is computed, which changes the size of every axis
+    except that of the channels.
 
-    visit  calls a function with each of the network's states, given pixels (B, 3, H, W)
+    visit  function that computes pixels (B, 3, H, W) and calls a function with each of the network's states
 
-    Raise InputError if the axis remains unknown.
+    Raises InputError if the axis remains unknown.
     """
     shapes = shapes_of(pixels, visit)
     if not any(len(shape) == 4 for shape in shapes):
@@ -41,8 +41,8 @@ def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
     if axis is None:
         maps = next(shape[1:] for shape in shapes if len(shape) == 4)
         raise InputError(
-            f"{type(model).__name__} gives maps of {maps}, and neither "
-            "its configuration nor another image size tells which axis holds the channels: choose another network"
+            f"{type(model).__name__} returns maps of shape {maps}, and neither its configuration nor an image of "
+            "another size tells which axis holds the channels: choose another network"
         )
     return axis
 
@@ -60,7 +60,7 @@ def shapes_of(pixels: Tensor, visit: Visit) -> list[tuple[int, ...]]:
 
 
 def widths(config) -> Iterator[int]:
-    """Yield all widths and numbers of channels in a configuration, nested ones included."""
+    """Yield all widths and numbers of channels in a configuration, including nested ones."""
     for key, value in config.to_dict().items():
         yield from _numbers(value, WIDTH_KEYS.search(key) is not None)
 
@@ -77,7 +77,7 @@ def _numbers(value, named: bool) -> Iterator[int]:
 
 
 def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None:
-    """Return the axis with a known width; None unless all maps that have exactly one such axis agree."""
+    """Return the axis that has a known width; None unless all maps with exactly one such axis agree on it."""
     axes = {
         FIRST if shape[FIRST] in known else LAST
         for shape in shapes
@@ -87,10 +87,10 @@ def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None
 
 
 def _by_another_shape(shapes: Sequence[tuple[int, ...]], pixels: Tensor, visit: Visit) -> int | None:
-    """Return the axis whose size does not change with the image's; None if the network refuses other image sizes."""
+    """Return the axis whose size does not depend on the image's; None if the network refuses other image sizes."""
     try:
         others = shapes_of(pad(pixels[:1], (0, 2 * LARGER, 0, LARGER)), visit)
-    except Exception:  # every library raises other exceptions
+    except Exception:  # each library raises its own exceptions
         return None
     kept = {
         tuple(axis for axis in (FIRST, LAST) if shape[axis] == other[axis])

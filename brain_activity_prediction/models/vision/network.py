@@ -1,4 +1,4 @@
-"""A loaded vision network: its streams of hidden states, and the checks that it can give them.
+"""Compute the streams of a loaded vision network, and check beforehand that it can give them.
 
 Letters: B images, G x G cells, L layers, W width.
 """
@@ -24,18 +24,18 @@ from brain_activity_prediction.models.vision.patch_grid import averaged_cells, c
 from brain_activity_prediction.models.vision.states import States, by_image, timm_blocks, visit
 from brain_activity_prediction.runtime.errors import InputError
 
-SIDE = 425  # pixels of the blank images that a network is checked on, as many as NSD's have
+SIDE = 425  # pixels of the blank test images, the size of NSD's images
 
 
 @dataclass
 class VisionNetwork:
-    """A vision network of transformers, and what is not in it.
+    """A vision network of transformers, with facts about it that are not among its attributes.
 
-    projection  the layer that follows it in CLIP-like models
-    axis  the channels' axis of its maps; None for tokens
-    norm  the final norm, for networks that apply it to the class token alone
-    sites  what is read in each layer, see `sites.points`
-    inside  for each site other than the block, its points and the number of heads of each
+    projection  layer that follows the network in CLIP-like models
+    axis  axis of the channels in its maps; None if its states are tokens
+    norm  final norm, if the network applies it to the class token alone
+    sites  sites to read in each layer, see `sites.points`
+    inside  for each site other than the block, its points and the number of heads at each point
     """
 
     network: nn.Module
@@ -48,9 +48,9 @@ class VisionNetwork:
     def streams(self, inputs: Inputs, poolings: Sequence[str], grid: int, outputs: Sequence[str]) -> dict[str, Tensor]:
         """Compute a batch of images; return its streams `{name: (B, L, W) float32}`.
 
-        poolings  of `mean`, `cls` and `patch`; ignored with a grid
-        grid  G, for maps and patches averaged over G x G cells; 1 for poolings
-        outputs  names of `OUTPUTS` to return, too
+        poolings  some of `mean`, `cls` and `patch`; with a grid, only `mean` has an effect
+        grid  G, to average maps and patches in G x G cells; 1 for poolings instead
+        outputs  names from `OUTPUTS` to return as well
         """
         network, last = self.network, None
         layers: dict[str, list[Tensor]] = {}
@@ -94,12 +94,12 @@ class VisionNetwork:
     def check(self, processor, poolings: Sequence[str], grid: int, outputs: Sequence[str]) -> None:
         """Compute a black and a white image, and find the channels' axis and the final norm.
 
-        Raise InputError if the network cannot compute images, or if it does not have the poolings, outputs or grid. A
-        first token is a class token if it is the same at the first layer's input for both images.
+        The first token counts as a class token if both images have the same one at the first layer's input. Raises
+        InputError if the network cannot compute images, or does not have the poolings, outputs or grid.
         """
         from PIL import Image
 
-        if hasattr(self.network.config, "mask_ratio"):  # a masked autoencoder would hide most of each image
+        if hasattr(self.network.config, "mask_ratio"):  # otherwise a masked autoencoder hides most of each image
             self.network.config.mask_ratio = 0.0
         images = [Image.new("RGB", (SIDE, SIDE), colour) for colour in ("black", "white")]
         network, kind, weights = self.network, type(self.network).__name__, next(self.network.parameters())
@@ -144,6 +144,6 @@ class VisionNetwork:
 
 def channels_last(network: nn.Module) -> None:
     """Store convolution weights with the channels last, which makes convolutions on a CPU 1.5 times as fast."""
-    for weights in network.parameters():  # one by one: Module.to(memory_format=...) refuses networks with a Conv3d
+    for weights in network.parameters():  # one by one, because Module.to(memory_format=...) refuses a Conv3d
         if weights.ndim == 4:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Outputs of a vision network after its last layer: streams of one layer each.
+"""Compute the outputs of a vision network after its last layer, which are streams of one layer.
 
 Letters: B images, T tokens, W width.
 """
@@ -17,20 +17,20 @@ NORM = "post_layernorm"  # the final norm of CLIP-like models, which they apply 
 
 
 def normed(network: nn.Module, last: Tensor, output: Any, norm: nn.Module | None) -> Tensor:
-    """Return the last layer's states after the final norm, in the form of `last`.
+    """Return the last layer's states after the final norm, in the shape of `last`.
 
-    last  the last layer's states, as the network gives them
-    output  the network's own output for the same images
-    norm  the result of `final_norm`
+    last  states of the last layer, as the network returns them
+    output  the network's whole output for the same images
+    norm  result of `final_norm`
     """
     return output.last_hidden_state if norm is None else norm(last)
 
 
 def final_norm(network: nn.Module, last: Tensor, output: Any) -> nn.Module | None:
-    """Return the final norm of a network that applies it to the class token alone; None if it applies it to all tokens.
+    """Return the final norm of a network that applies it only to the class token; None if it norms all tokens itself.
 
-    A network that returns the states of its last layer as its last hidden state has not normed them. Raise InputError
-    if there is no final norm.
+    A network has not normed its tokens if its `last_hidden_state` equals the states of its last layer. Raises
+    InputError if there is no final norm.
     """
     after = getattr(output, "last_hidden_state", None)
     if after is None or after.shape != last.shape:

@@ -1,6 +1,6 @@
-"""Pool the hidden states of a vision network, over its tokens or over the cells of a grid on the image.
+"""Pool the hidden states of a vision network over its tokens, or over the cells of a grid on the image.
 
-Patches are placed on the image in rows from top to bottom and columns from left to right.
+Patches cover the image in rows from top to bottom, and in columns from left to right.
 
 Letters: B images, C channels, F frames, G x G cells, N patches, T tokens, W width.
 """
@@ -25,17 +25,18 @@ from brain_activity_prediction.models.vision.inputs import (
 from brain_activity_prediction.models.vision.states import States
 from brain_activity_prediction.runtime.errors import InputError
 
-# Model types whose patches come in squares of `spatial_merge_size` patches, and those that order these by windows, too.
+# Model types whose patches are ordered in squares of `spatial_merge_size` patches, and those that also order these
+# squares by windows.
 IN_SQUARES = ("qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision", "qwen3_vl_moe_vision", "qwen3_5_vision")
 IN_WINDOWS = ("qwen2_5_vl_vision",)
 FRAMES_LAST = ("timesformer",)  # model types whose tokens are ordered by patch and then by frame
-SPOTS = ((0.1, 0.9), (0.9, 0.1), (0.4, 0.7))  # places on the image, as shares of its height and width
+SPOTS = ((0.1, 0.9), (0.9, 0.1), (0.4, 0.7))  # positions on the image, as fractions of its height and width
 
 
 def patch_maps(network: nn.Module, inputs: Inputs, states: States) -> list[Tensor]:
     """Return the patches of a batch as maps (B, W, rows, columns); one map for each image if their shapes may differ.
 
-    Raise InputError if the rows and columns of the patches are not known.
+    Raises InputError if the rows and columns of the patches are not known.
     """
     hidden = states.values
     patches = patch_tokens(network, hidden.shape[1])
@@ -51,9 +52,10 @@ def patch_maps(network: nn.Module, inputs: Inputs, states: States) -> list[Tenso
 
 
 def rows_and_columns(network: nn.Module, n_patches: int, height: int, width: int) -> tuple[int, int]:
-    """Return the rows and columns of the patches of an image of this many pixels.
+    """Return the rows and columns of the patches of an image of height x width pixels.
 
-    They follow from the patch size or, in later stages and with a stem of convolutions, from the image's shape.
+    They are computed from the patch size. If this does not give the number of patches, as after a convolutional stem
+    and in later stages, they are computed from the image's shape.
     """
     size = getattr(network.config, "patch_size", None) or 1
     down, right = (size, size) if isinstance(size, int) else tuple(size)[:2]
@@ -62,14 +64,14 @@ def rows_and_columns(network: nn.Module, n_patches: int, height: int, width: int
     rows = round(sqrt(n_patches * height / width))
     if not rows or n_patches % rows:
         raise InputError(
-            f"{type(network).__name__} has {n_patches} patches for an image of {height} x {width} pixels, which are "
-            "no rows and columns: leave out --grid"
+            f"{type(network).__name__} has {n_patches} patches for an image of {height} x {width} pixels, which "
+            "cannot be divided into rows and columns: leave out --grid"
         )
     return rows, n_patches // rows
 
 
 def _shapes(network: nn.Module, inputs: Inputs) -> list[tuple[int, int]] | None:
-    """Return the rows and columns of each image, for inputs that tell them."""
+    """Return the rows and columns of each image's patches; None if the inputs do not tell them."""
     if not isinstance(inputs, Mapping):
         return None
     if SHAPES in inputs:
@@ -84,7 +86,7 @@ def _shapes(network: nn.Module, inputs: Inputs) -> list[tuple[int, int]] | None:
 
 
 def _without_frames(network: nn.Module, patches: Tensor) -> Tensor:
-    """Average the patches of a still video (B, F N, W) over its frames: (B, N, W)."""
+    """Average the patches of a still video (B, F * N, W) over its frames: (B, N, W)."""
     if not (frames := frames_of(network)):
         return patches
     tubelet = getattr(network.config, "tubelet_size", 1)
@@ -95,7 +97,7 @@ def _without_frames(network: nn.Module, patches: Tensor) -> Tensor:
 
 
 def _in_reading_order(network: nn.Module, patches: Tensor, rows: int, columns: int) -> Tensor:
-    """Return the patches of an image (N, W) as a map (1, W, rows, columns)."""
+    """Return the patches (N, W) of an image, in the network's order, as a map (1, W, rows, columns)."""
     kind = network.config.model_type
     if kind in IN_WINDOWS:
         from transformers.vision_utils import get_vision_window_index
@@ -113,13 +115,12 @@ def _in_reading_order(network: nn.Module, patches: Tensor, rows: int, columns: i
 
 
 def check_places(network: nn.Module, pixels: Tensor, first_states: Callable[[Tensor], States]) -> None:
-    """Check on spots of light that the patches lie where `patch_maps` puts them; raise InputError if not.
+    """Check with spots of light that the patches are where `patch_maps` puts them; raise InputError if not.
 
-    A spot of the size of a patch changes this patch most. A network whose patches overlap may see it most in a
-    neighbouring patch.
+    A spot of the size of a patch changes this patch most. If patches overlap, it may change a neighbouring patch most.
 
-    pixels  (1, 3, H, W) or (1, 1, 3, H, W) of a black image
-    first_states  function that returns the states of the first layer
+    pixels  a black image, (1, 3, H, W) or (1, 1, 3, H, W)
+    first_states  function from pixels to the states of the first layer
     """
     height, width = pixels.shape[-2:]
     images = pixels.repeat(len(SPOTS) + 1, *[1] * (pixels.ndim - 1))
@@ -138,9 +139,9 @@ def check_places(network: nn.Module, pixels: Tensor, first_states: Callable[[Ten
 
 
 def pooled(network: nn.Module, states: States, pooling: str) -> Tensor:
-    """Average the hidden states of a layer over some of the tokens, or over all places of maps: (B, W) float32.
+    """Average the hidden states of a layer over the tokens of a pooling, or over all positions of maps: (B, W) float32.
 
-    pooling  `mean` over all tokens; `patch` over patches; `cls` for the class token alone
+    pooling  `mean` for all tokens, `patch` for patches, `cls` for the class token
     """
     hidden, valid = states.values, states.valid
     if hidden.ndim == 4:
@@ -157,6 +158,6 @@ def pooled(network: nn.Module, states: States, pooling: str) -> Tensor:
 
 
 def averaged_cells(network: nn.Module, inputs: Inputs, states: States, grid: int) -> Tensor:
-    """Average maps, or the patches on their own grid, over G x G cells: (B, C * G * G) float32, channel by channel."""
+    """Average maps, or patches arranged as maps, in G x G cells: (B, C * G * G) float32, channel by channel."""
     maps = [states.values] if states.values.ndim == 4 else patch_maps(network, inputs, states)
     return torch.cat([adaptive_avg_pool2d(part.float(), grid).flatten(1) for part in maps])

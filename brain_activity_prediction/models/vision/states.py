@@ -1,6 +1,6 @@
-"""The hidden states of each layer of a vision network, image by image.
+"""Compute the hidden states of each layer of a vision network, with one row for each image.
 
-Letters: B images, C channels, H x W places, T tokens, W width.
+Letters: B images, C channels, H x W positions, T tokens, W width.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ from brain_activity_prediction.models.vision.inputs import SHAPES, VALID, Inputs
 from brain_activity_prediction.models.vision.map_layout import channels_first
 from brain_activity_prediction.runtime.errors import InputError
 
-IN_ANOTHER_ORDER = ("hiera",)  # model types whose tokens are ordered by units; their maps are read instead
+IN_ANOTHER_ORDER = ("hiera",)  # model types whose tokens are not in reading order, so that their maps are used
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,7 @@ class States:
 
 
 def visit(network: nn.Module, inputs: Inputs, see: Callable[[Tensor], None]) -> Any:
-    """Compute an image batch, and call `see` with the states of each layer as the network gives them.
-
-    The result is the network's own output.
-    """
+    """Compute a batch of images, call `see` with the states of each layer, and return the network's output."""
     blocks = timm_blocks(network)
     if blocks:
         with ExitStack() as hooks:
@@ -58,9 +55,9 @@ def visit(network: nn.Module, inputs: Inputs, see: Callable[[Tensor], None]) -> 
 
 @contextmanager
 def last_states(network: nn.Module, inputs: Inputs) -> Iterator[list[Tensor]]:
-    """Keep the last layer's states of a network with all images in one row, while the `with` block runs.
+    """Record the last layer's states of a network that packs all images in one row, while the `with` block runs.
 
-    GLM's networks return merged patches in their place. The list stays empty for other networks.
+    They are needed because GLM's networks return merged patches instead. The list stays empty for other networks.
     """
     states: list[Tensor] = []
     with ExitStack() as hooks:
@@ -73,9 +70,9 @@ def last_states(network: nn.Module, inputs: Inputs) -> Iterator[list[Tensor]]:
 def by_image(network: nn.Module, inputs: Inputs, hidden: Tensor, axis: int | None) -> States:
     """Return the states of a layer with one row for each image.
 
-    axis  the axis of the channels, if the states are maps
+    axis  axis of the channels if the states are maps
 
-    Raise InputError if the states do not tell which image they belong to.
+    Raises InputError if the states cannot be assigned to images.
     """
     n, counts = n_images(inputs), patch_counts(network, inputs)
     if counts and (hidden.ndim == 2 or (hidden.ndim == 3 and len(hidden) == 1)):
@@ -84,8 +81,8 @@ def by_image(network: nn.Module, inputs: Inputs, hidden: Tensor, axis: int | Non
             return _split(row, counts)
     if hidden.ndim not in (3, 4) or len(hidden) != n:
         raise InputError(
-            f"{type(network).__name__} does not keep images apart: its states of {n} images are {tuple(hidden.shape)}, "
-            "without one row an image: choose another network"
+            f"{type(network).__name__} mixes images: its states of {n} images have shape {tuple(hidden.shape)}, "
+            "without one row for each image: choose another network"
         )
     padded = isinstance(inputs, Mapping) and SHAPES in inputs
     return States(channels_first(hidden, axis), inputs[VALID] if padded else None)
@@ -100,11 +97,11 @@ def _split(row: Tensor, counts: list[int]) -> States:
 
 
 def timm_blocks(network: nn.Module) -> list[nn.Module]:
-    """Return a timm network's blocks if timm's own intermediates would be whole stages or lack the class token.
+    """Return the blocks of a timm network whose intermediate features would be whole stages or lack the class token.
 
     These are networks with a `conv_stem`, such as EfficientNet and MobileNet, whose blocks return maps (B, C, H, W),
     and networks with prefix tokens, such as ViT, whose blocks return tokens (B, T, W). For other networks the result is
-    empty: their blocks may return maps with the channels last.
+    empty, because their blocks may return maps with the channels last.
     """
     network = getattr(network, "timm_model", None)
     known = hasattr(network, "conv_stem") or hasattr(network, "num_prefix_tokens")

@@ -1,4 +1,4 @@
-"""Load the vision network of a checkpoint, without the text model that may lie in the same files."""
+"""Load the vision network of a checkpoint, without the text model that may be in the same files."""
 
 import inspect
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ TOWERS = ("vision_model", "vision_encoder", "vision_tower", "visual", "image_mod
 def load_tower(
     checkpoint, device: str, dtype: torch.dtype, outputs: Sequence[str]
 ) -> tuple[nn.Module, nn.Module | None]:
-    """Load the vision network of a checkpoint; return it and its projection.
+    """Load the vision network of a checkpoint; return it and its projection, or None if it has no projection.
 
-    outputs  with `pooled` or `projected` the checkpoint must have the weights of the network's head, too
+    outputs  with `pooled` or `projected`, the checkpoint must also have the weights of the network's head
     """
     from transformers import AutoModel
 
@@ -34,10 +34,10 @@ def load_tower(
 
 
 def _vision_only(checkpoint, also: Sequence[str]) -> type | None:
-    """Return the checkpoint's model class with the vision network alone.
+    """Return the checkpoint's model class, reduced to its vision network; None if the model is only a vision network.
 
     The class keeps its name and configuration, so that transformers renames the checkpoint's weights as it does for the
-    whole model. The result is None for a model that is a vision network as a whole.
+    whole model.
 
     also  names of other parts to keep
     """
@@ -53,8 +53,8 @@ def _vision_only(checkpoint, also: Sequence[str]) -> type | None:
 
     class VisionOnly(whole):
         _tied_weights_keys = None
-        config_class = type(config)  # a class may serve several types, as that of GLM-4.6V does
-        base_model_prefix = whole.base_model_prefix or "model"  # where checkpoints of the whole model hold it
+        config_class = type(config)  # one class may serve several types, such as that of GLM-4.6V
+        base_model_prefix = whole.base_model_prefix or "model"  # prefix in checkpoints of the whole model
         is_whole = True
 
         def __init__(self, config, *others, **named):

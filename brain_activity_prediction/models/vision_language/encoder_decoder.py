@@ -1,6 +1,7 @@
 """Read prompts with a vision-language model whose encoder reads image and prompt, and whose decoder writes the answer.
 
-The encoder attends in both directions, so that each prompt is read whole. Letters: B images, T tokens.
+The encoder attends in both directions, so that each prompt must be read together with the image. Letters: B images, T
+tokens.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def read_prompt(
 ) -> tuple[dict[str, PooledStates], list[list[int]]]:
     """Return the states of the encoder and of the decoder, pooled over a prompt, and each row's greedy answer.
 
-    The decoder reads only the tokens that start an answer: its poolings are `mean` and, for an answer, `response`.
+    The decoder reads only the tokens that start an answer, so that its poolings are `mean` and, with an answer,
+    `response`.
     """
     inputs = reader.whole(text, prefix.group)
     length = inputs[IDS].shape[1]
@@ -59,9 +61,9 @@ def read_prompt(
 
 
 def continued(network: Network, encoded):
-    """Return the function that reads further tokens of an answer, for `decoding.Decoder`.
+    """Return the `run` of a `decoding.Decoder`, which reads more tokens of an answer and returns logits.
 
-    The public forward pass of some models does not take the encoder's states: their text model reads the tokens.
+    If the public forward pass of a model does not accept the encoder's states, its text model is called instead.
     """
     model = network.model
     if "encoder_outputs" not in inspect.signature(model.forward).parameters:
@@ -72,7 +74,7 @@ def continued(network: Network, encoded):
 
 
 def encoder_outputs(output):
-    """Return the encoder's last states of a forward pass, as an argument of the next one."""
+    """Return the encoder's last states from a forward pass, as an argument of the next pass."""
     from transformers.modeling_outputs import BaseModelOutput
 
     states = getattr(output, "encoder_last_hidden_state", None)

@@ -1,25 +1,25 @@
-"""Facts about families of vision-language models that the classes of transformers do not tell, by `model_type`."""
+"""Facts about families of vision-language models, by `model_type`, that the classes of transformers do not state."""
 
 from dataclasses import dataclass
 
 from brain_activity_prediction.runtime.errors import InputError
 
-NO_PROMPT = "it answers no question about an image"
+NO_PROMPT = "it does not answer questions about an image"
 SEVERAL_STATES = "its layers pass on several states of each token"
-REFUSED = {  # model types of AutoModelForImageTextToText that are not read, with the reason
+REFUSED = {  # model types of AutoModelForImageTextToText that are not supported, with the reason
     "cosmos3_omni": "transformers has no processor for it",
     "blip": "it completes captions: its forward pass returns no states of the text (vision_model.py reads its tower)",
-    "diffusion_gemma": "it writes an answer by diffusion, not token after token",
+    "diffusion_gemma": "it writes an answer by diffusion, not token by token",
     "fuyu": "its image processor in transformers fails with PIL, which gives the same pixels on all machines",
     "gemma3n": SEVERAL_STATES,
     "glm5_next": SEVERAL_STATES,
     "qwen4_exp": SEVERAL_STATES,
     "evolla": "it reads proteins, not images",
-    "pi0": "it returns the movements of a robot, not text",
-    "pix2struct": "it reads a question that is drawn into the image",
+    "pi0": "it returns movements of a robot, not text",
+    "pix2struct": "it reads questions that are drawn into the image",
     "mistral4": "its class in transformers is a text model without images",
-    "shieldgemma2": "it returns probabilities of rules that are broken, not text",
-    "udop": "it reads a page with the boxes of its words",
+    "shieldgemma2": "it returns probabilities that rules are broken, not text",
+    "udop": "it reads pages with the boxes of their words",
     "instructblipvideo": "it reads videos",
     "video_llava": "it reads videos",
     "pp_formulanet": NO_PROMPT,
@@ -27,9 +27,9 @@ REFUSED = {  # model types of AutoModelForImageTextToText that are not read, wit
     "pp_chart2table": NO_PROMPT,
     "vision-encoder-decoder": NO_PROMPT,
 }
-# The image's positions attend to the question, so that their states depend on the prompt.
+# The image's positions attend to the question. Their states therefore depend on the prompt.
 IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "instructblip"))
-# Positions are not counted in a text that ends with the image, so that the image is read with each prompt.
+# The models cannot number the positions of a text that ends with the image, so the image is read with each prompt.
 READ_WITH_PROMPT = frozenset(("git", "qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
 # Settings with the ids of tokens right after the image that are read with it: Ovis2 embeds them by its table of visual
 # words, and MiniCPM-V 4.7 counts positions on a canvas that ends with them.
@@ -39,23 +39,23 @@ CLOSING_IDS = {
 }
 # All tokens of the first pass are kept, and a window of attention counts those of further passes.
 WINDOW_AFTER_FIRST_PASS = frozenset(("unlimited_ocr",))
-PROJECTED_BY_LAYER = frozenset(("granite4_vision",))  # language layers have image features of their own
-PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
-NO_TOWER = frozenset(("chameleon", "emu3", "gemma4_unified"))  # pixels or their codes enter the language model directly
+PROJECTED_BY_LAYER = frozenset(("granite4_vision",))  # several language layers have separate image features
+PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector also reads the prompt
+NO_TOWER = frozenset(("chameleon", "emu3", "gemma4_unified"))  # pixels or their codes enter the language model
 CHANNELS_FIRST = frozenset(("fast_vlm", "florence2"))  # the tower's maps are (B, channels, rows, columns)
-NEEDS_IMAGE = frozenset(("kosmos-2",))  # the forward pass refuses further tokens without an image
+NEEDS_IMAGE = frozenset(("kosmos-2",))  # the forward pass refuses more tokens without an image
 ANSWERS_WITHOUT_IMAGE = frozenset(("kosmos-2.5",))  # the text model reads an answer's tokens alone
 MAKES_NO_CACHE = frozenset(("granite4_vision",))  # the forward pass fills a cache only if it is given one
 TYPED = frozenset(("cosmos3_edge",))  # the forward pass needs the tokens' types, which the processor may leave out
-# The text follows the image, which has no tokens of its own: GIT counts its patches.
+# The text follows the image, which has positions in the language model but no tokens in the text.
 IMAGE_BEFORE_TEXT = frozenset(("git",))
-ATTENDS_ANEW = frozenset(("idefics",))  # each forward pass over further tokens takes the image's features
-MORE_ENDS = {"idefics": ("<end_of_utterance>",)}  # tokens that end an answer, and that no file names
+ATTENDS_ANEW = frozenset(("idefics",))  # each forward pass over more tokens needs the image's features again
+MORE_ENDS = {"idefics": ("<end_of_utterance>",)}  # tokens that end an answer but are named in no file
 # Tokens that answers may not contain, as on the model card.
 NEVER_ANSWERED = {"idefics": ("<image>", "<fake_token_around_image>")}
-BY_TURNS = frozenset(("idefics",))  # the processor takes text and image as one list
-# Templates of model cards and of transformers' own examples, for families without a chat template. PaliGemma's
-# processor adds the end of the line; GIT's answer follows the question, without the [SEP] that ends a text.
+BY_TURNS = frozenset(("idefics",))  # the processor expects text and image in one list
+# Templates from model cards and from examples of transformers, for families without a chat template. PaliGemma's
+# processor adds the end of the line. GIT's answer follows the question without the [SEP] that would end a text.
 CARD_TEMPLATES = {
     "blip-2": "Question: {prompt} Answer:",
     "chameleon": "{prompt}<image>",
@@ -72,14 +72,14 @@ CARD_TEMPLATES = {
 
 @dataclass(frozen=True)
 class Family:
-    """The facts about a model type that decide which streams it has, known before any weight is loaded.
+    """Facts about a model type that determine its streams, known before any weight is loaded.
 
     tower  whether a vision network computes the image before the language model
-    projector  whether one projector maps the tower's states to the language model's width
+    projector  whether a single projector maps the tower's states to the language model's width
     shared  whether the image's states in the language model are the same for all prompts
     prompted_projector  whether the projector reads the prompt
     encoder_decoder  whether an encoder reads the prompt and a decoder writes the answer
-    image_before_text  whether the text follows the image, which has no tokens of its own
+    image_before_text  whether the image takes positions before the text without having tokens
     """
 
     model_type: str
@@ -97,18 +97,18 @@ class Family:
 
 
 def family(config: dict, source) -> Family:
-    """Return the family of a checkpoint from its config.json; raise InputError if it is not read.
+    """Return the family of a checkpoint from its config.json; raise InputError if it is not supported.
 
-    config  the content of config.json
-    source  the name of the checkpoint in messages
+    config  content of config.json
+    source  name of the checkpoint in messages
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
 
     model_type = config.get("model_type")
     if model_type not in KNOWN and config.get("auto_map"):
         raise InputError(
-            f"{source} is a {model_type} with code of its own, which is never run here: give the model in a form that "
-            "transformers reads itself; ids of such copies often end in -hf"
+            f"{source} is a {model_type} with code of its own, which is never run here: use a copy of the model that "
+            "transformers reads without this code; ids of such copies often end in -hf"
         )
     if model_type not in KNOWN:
         raise InputError(
@@ -116,7 +116,7 @@ def family(config: dict, source) -> Family:
             "vision-language model: use vision_model.py for a vision network, text_model.py for a text model"
         )
     if model_type in REFUSED:
-        raise InputError(f"{source} is a {model_type}, which is not read because {REFUSED[model_type]}")
+        raise InputError(f"{source} is a {model_type}, which is not supported because {REFUSED[model_type]}")
     text = config.get("text_config") or {}
     encoder_decoder = bool(config.get("is_encoder_decoder") or text.get("is_encoder_decoder"))
     encoder_decoder = encoder_decoder or text.get("model_type") in ("t5", "bart", "florence2")

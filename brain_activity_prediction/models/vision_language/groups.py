@@ -1,6 +1,6 @@
-"""The parts of a model's inputs: a prompt's tokens around those of the image, and the images of a batch.
+"""The parts of a model's inputs: the text of a prompt, and the images of a batch in groups.
 
-Images are grouped by the shapes of their inputs, so that a model reads each group without padding.
+Images are grouped by the shapes of their inputs, so that a model can read each group without padding.
 
 Letters: B images, T tokens.
 """
@@ -20,11 +20,12 @@ PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt's tokens around the image's: the inputs that have a value for each token, and those of the prompt alone.
+    """The inputs of a model that come from the text around an image.
 
-    before, after  {input: (1, T, ...)} of the tokens before and after those of the image
-    own  inputs that depend on the prompt, but have no value for each token, such as a Q-Former's
-    prompt  the prompt's own tokens, counted from the end of the text if `counted_back`, else from its start
+    before, after  {input: (1, T, ...)} for the tokens before and after those of the image
+    own  inputs that depend on the prompt but do not have a value for each token, such as a Q-Former's
+    prompt  positions of the prompt's own tokens, counted from the end of the text if `counted_back`, else from its
+            start
     """
 
     before: Mapping[str, Tensor]
@@ -46,12 +47,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Group:
-    """Images of a batch whose inputs have the same shapes: they take the same number of tokens, without padding.
+    """Images of a batch whose inputs have the same shapes, so that they take the same number of tokens.
 
-    rows  (B,) their places in the batch
-    block  {input: (1, T, ...)} of the tokens from the first to the last of the image
-    image  {input: (B, ...) or packed} of the images
-    size  width and height in pixels of a blank image with the same text around it
+    rows  (B,) positions of these images in the batch
+    block  {input: (1, T, ...)} for the tokens from the image's first to its last
+    image  {input: (B, ...) or packed} for the images themselves
+    size  width and height in pixels of a blank image that has the same text around it
     """
 
     rows: list[int]
@@ -74,7 +75,7 @@ class Groups:
 
 
 def kind(inputs: Mapping[str, Any]) -> tuple:
-    """Return what images of a group have in common: shapes, token ids, grids and sizes."""
+    """Return the properties that images of one group share: shapes, token ids, grids and sizes."""
     parts: list[tuple] = []
     for name, value in sorted(inputs.items()):
         if not isinstance(value, torch.Tensor):
@@ -85,14 +86,14 @@ def kind(inputs: Mapping[str, Any]) -> tuple:
 
 
 def joined(values: Sequence[Any], axis: int) -> Any:
-    """Join the inputs of images along an axis; lists have one."""
+    """Join the inputs of several images: tensors along an axis, lists one after another."""
     if isinstance(values[0], torch.Tensor):
         return torch.cat(list(values), dim=axis)
     return [one for value in values for one in value]
 
 
 def moved(inputs: Mapping[str, Any], device: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Move tensors to a device; floating-point tensors are converted to a dtype."""
+    """Move tensors to a device, and convert floating-point tensors to a dtype."""
 
     def move(value):
         if not isinstance(value, torch.Tensor):

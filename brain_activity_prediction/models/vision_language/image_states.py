@@ -1,8 +1,8 @@
 """Pool the states of a vision tower and a projector to one vector for each image of a group.
 
-Towers see images as whole pictures (B, T, W), as tiles (B x tiles, T, W), or as one packed row (1, B x T, W)
-or (B x T, W). All images of a group have the same number of tiles and patches, and stand one after another. Equal parts
-of the rows, or of a packed row, therefore belong to one image each.
+The states of a tower can be those of whole pictures (B, T, W), of tiles (B x tiles, T, W), or one packed row (1, B x T,
+W) or (B x T, W). All images of a group have the same number of tiles and patches, and follow one another. If the rows,
+or the packed row, are divided into B equal parts, each part therefore belongs to one image.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -22,14 +22,14 @@ from torch.nn.functional import pad
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.vision_language.network import features_owner, projector
 
-Selection = Callable[["Tensor"], "Tensor | slice"]  # from states (N, T, W) to the tokens that count: a slice, or (N, T)
+Selection = Callable[["Tensor"], "Tensor | slice"]  # from states (N, T, W) to selected tokens: a slice or mask (N, T)
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Sums over the selected tokens of each row of one pass, (R, W), and their numbers, (R,).
+    """Sums over the selected tokens of each row in one pass of the tower, (R, W), and numbers of these tokens, (R,).
 
-    A packed row (N = 1) is cut into one equal part for each image, in case the tower is passed only once.
+    A packed row (N = 1) is cut into equal parts, one for each image. This is right if the tower runs only once.
     """
 
     sums: Tensor
@@ -47,7 +47,7 @@ class Pass:
         cut = n_rows == 1 < n_images and n_tokens % n_images == 0
         if cut:
             states = states.reshape(n_images, -1, width)
-        if mask is None:  # not a product with ones: that loses digits over thousands of tokens
+        if mask is None:  # not a product with ones, which loses digits over thousands of tokens
             counts = torch.full(states.shape[:1], float(states.shape[1]), device=states.device)
             return cls(states.sum(dim=1, dtype=torch.float32), counts, cut)
         mask = mask.reshape(states.shape[:2])
@@ -62,13 +62,13 @@ class Pass:
 
 @dataclass
 class ImageStates:
-    """For each pooling and layer, the sums over tokens in each pass of the tower."""
+    """The sums over tokens in each pass of the tower, for each pooling and layer."""
 
     n_images: int
     passes: dict[str, list[list[Pass]]]
 
     def streams(self, stream: str, sites: Mapping[str, SiteLayers] = ONLY_BLOCK) -> dict[str, Tensor]:
-        """Return the means over the tokens of each image, `{name: (B, L, W) float32}`; narrow layers end in zeros."""
+        """Return the means over each image's tokens, `{name: (B, L, W) float32}`, padded with zeros to one width."""
         streams = {}
         for pooling, by_layer in self.passes.items():
             for site, layers in sites.items():
@@ -87,7 +87,7 @@ class ImageStates:
 
 
 def as_tokens(states: Any, channels_first: bool = False) -> Tensor:
-    """Return what a layer passes on as (N, T, W): tokens as they are, one packed row with one axis more, others flat.
+    """Return the states of a layer as (N, T, W): a packed row gets an axis, and maps are flattened.
 
     channels_first  whether maps are (N, W, rows, columns) instead of (N, rows, columns, W)
     """
@@ -104,7 +104,7 @@ def as_tokens(states: Any, channels_first: bool = False) -> Tensor:
 def tower_states(
     points: list[Point], selections: Mapping[str, Selection], n_images: int, channels_first: bool = False
 ) -> Iterator[ImageStates]:
-    """Pool what passes each point of a tower while the `with` block runs; a point may be passed once for each image."""
+    """Pool the states at each point of a tower while the `with` block runs; the tower may run once for each image."""
     kept = ImageStates(n_images, {name: [[] for _ in points] for name in selections})
 
     def see(layer: int, states: Any) -> None:
@@ -119,7 +119,7 @@ def tower_states(
 
 
 def features_of(output: Any) -> Tensor:
-    """Return what `get_image_features` or a projector gives the language model, (N, T, W)."""
+    """Return the result of `get_image_features` or of a projector as (N, T, W)."""
     found = getattr(output, "pooler_output", output)
     if isinstance(found, (tuple, list)):
         found = torch.cat([one.reshape(-1, one.shape[-1]) for one in found])
@@ -127,12 +127,12 @@ def features_of(output: Any) -> Tensor:
 
 
 class Features:
-    """The image features that enter the language model: recorded in the first pass, and given back to later ones."""
+    """The image features that enter the language model: recorded in the first pass, and reused in later passes."""
 
     def __init__(self, model, reusable: bool):
         """Record the results of `get_image_features` or, without this function, of the projector found by its name.
 
-        reusable  whether later passes may take the recorded features; not if the projector reads the prompt
+        reusable  whether later passes may use the recorded features; False if the projector reads the prompt
         """
         self.owner, self.module = features_owner(model), projector(model)
         self.reusable = reusable and self.owner is not None
@@ -153,7 +153,7 @@ class Features:
 
     @contextmanager
     def reused(self) -> Iterator[None]:
-        """Give the recorded features to the model while the `with` block runs, if they may be reused."""
+        """Let the model use the recorded features while the `with` block runs; if not reusable, record them again."""
         if not self.reusable or self.known is None:
             with self.recorded():
                 yield
@@ -163,7 +163,7 @@ class Features:
 
     def streams(self, n_images: int, select: Selection = lambda states: slice(None)) -> dict[str, Tensor]:
         """Return the mean of the selected features of each image, `{"projector": (B, 1, W)}`."""
-        # Some models project what `get_image_features` returns.
+        # Some models apply the projector to the result of `get_image_features`.
         unprojected = self.known is None or getattr(self.known, "pooler_output", self.known) is None
         features = features_of(self.projected if unprojected else self.known)
         return ImageStates(n_images, {"mean": [[Pass.of(features, select(features), n_images)]]}).streams("projector")
@@ -183,4 +183,4 @@ def replaced(owner, function: Callable) -> Iterator[None]:
     try:
         yield
     finally:
-        del owner.get_image_features  # the function of its class is visible again
+        del owner.get_image_features  # makes the method of its class visible again

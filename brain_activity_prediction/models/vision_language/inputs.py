@@ -1,7 +1,8 @@
-"""The inputs of a vision-language model: each image is processed once, and joined to the tokens of each prompt.
+"""Make the inputs of a vision-language model: each image is processed once, and joined to the tokens of each prompt.
 
-A processor replaces the image's placeholder by as many tokens as the image takes. The tokens before and after these
-depend on the prompt, and may name the image's size or tiles. Each such text is read once, with a blank image.
+A processor replaces the image's placeholder by as many tokens as the image takes. The tokens around them depend on the
+prompt, and may state the image's size or tiles. Each different text around an image is processed once, with a blank
+image.
 
 Letters: B images, T tokens.
 """
@@ -23,18 +24,18 @@ from brain_activity_prediction.models.vision_language.prompts import PLACE
 from brain_activity_prediction.runtime.errors import InputError
 
 PROBES = ("Describe.", "What does this picture show, and where was it taken?")  # two prompts of different length
-# Names of the image token's id in configurations, and of the processors' own.
+# Names of the image token's id in configurations.
 IMAGE_TOKEN_IDS = ("image_token_id", "image_token_index", "image_patch_id")
-TYPES = "mm_token_type_ids"  # not 0 where a token belongs to the image
-TARGETS = "labels"  # of training, which PaliGemma's processor returns, too
-MASK = "image_embeds_position_mask"  # marks the image's positions, in place of a token of its own
+TYPES = "mm_token_type_ids"  # input that is not 0 for tokens of the image
+TARGETS = "labels"  # targets of training, which PaliGemma's processor returns as well
+MASK = "image_embeds_position_mask"  # input that marks the image's positions, for models without an image token
 
 
 class Reader:
-    """A processor with a template: turns images and prompts into a model's inputs.
+    """A processor with a template, which converts images and prompts to a model's inputs.
 
-    template  the text around a prompt, `...{prompt}...`
-    image_ids  token ids that stand for the image; empty if the model puts the image elsewhere
+    template  text around a prompt, `...{prompt}...`
+    image_ids  token ids that represent the image in the text; empty if it has no tokens there
     """
 
     def __init__(self, processor, template: str, image_ids: Iterable[int]):
@@ -42,12 +43,12 @@ class Reader:
         self.tokenizer = getattr(processor, "tokenizer", None)
         self.image_ids = frozenset(image_ids)
         self.closing_ids: frozenset[int] = frozenset()  # tokens right after the image that are read with it
-        self.image_before = 0  # positions of the image before the text, which have no tokens
+        self.image_before = 0  # number of positions of the image before the text, without tokens
         self.never_answered: Sequence[int] = ()  # token ids that answers may not contain
         self.shared = False  # whether the image's states are the same for all prompts
-        self.marks: Marks | None = None  # the marks around the model's thoughts, if it has any
-        self.thinking: Thinking | None = None  # the end of the model's thinking, if it may think before it answers
-        self.settings: dict[str, bool] = {}  # what the processor is asked for beyond its defaults
+        self.marks: Marks | None = None  # marks around the model's thoughts, if known
+        self.thinking: Thinking | None = None  # how the thinking before an answer ends, if the model thinks
+        self.settings: dict[str, bool] = {}  # arguments of the processor besides its defaults
         self._texts: dict[tuple, Text] = {}
         self._sizes: dict[tuple, tuple[int, int]] = {}  # {token ids around an image: size of a blank image}
 
@@ -58,7 +59,7 @@ class Reader:
     def encoded(self, prompt: str, image: Image.Image | None = None) -> dict[str, Any]:
         """Return the inputs of a model for one image (by default a grey one) and a prompt."""
         text, image = self.rendered(prompt), image or Image.new("RGB", PROBE_SIZE, "grey")
-        # As transformers' own `apply_chat_template` does: a template may write the first token itself.
+        # A template may contain the first token. In this case it is not added again, as in `apply_chat_template`.
         settings = self.settings | ({"add_special_tokens": False} if self._begins_itself(text) else {})
         inputs = self.processor(images=[[image]] if self._nested else image, text=text, return_tensors="pt", **settings)
         return {name: value for name, value in inputs.items() if name != TARGETS}
@@ -69,12 +70,12 @@ class Reader:
 
     @cached_property
     def _nested(self) -> bool:
-        """True if the processor takes a list of images for each text, as those with chat templates do."""
+        """True if the processor expects a list of images for each text, like processors with a chat template."""
         return bool(getattr(self.processor, "chat_template", None))
 
     @cached_property
     def aligned(self) -> frozenset[str]:
-        """The names of the inputs with a value for each token, found with two prompts of different length."""
+        """Names of the inputs with a value for each token, found with two prompts of different length."""
         first, second = map(self.encoded, PROBES)
         return frozenset(
             name
@@ -86,7 +87,7 @@ class Reader:
 
     @cached_property
     def prompted(self) -> frozenset[str]:
-        """The names of other inputs that depend on the prompt."""
+        """Names of the other inputs that depend on the prompt."""
         first, second = map(self.encoded, PROBES)
         return frozenset(
             name
@@ -96,10 +97,10 @@ class Reader:
 
     @cached_property
     def axes(self) -> dict[str, int] | None:
-        """The axes along which the processor joins the inputs of images, where these are not the first.
+        """The axis along which the processor joins each input of several images.
 
-        None if their inputs cannot be joined: indices of patches, for instance, may count through all images. Such
-        images are read one at a time, and so are those of a model that does not keep a batch apart (`loading`).
+        None if inputs cannot be joined, for instance because they number patches through all images. Images are then
+        read one at a time. `loading` also sets None for a model that mixes the images of a batch.
         """
         image, text = Image.new("RGB", PROBE_SIZE, "grey"), self.rendered(PROBES[0])
         try:
@@ -109,7 +110,7 @@ class Reader:
                 return_tensors="pt",
                 **self.settings,
             )
-        except (TypeError, ValueError):  # a processor of one image at a time
+        except (TypeError, ValueError):  # the processor accepts only one image
             return {}
         axes = {}
         for name, value in self.encoded(PROBES[0]).items():
@@ -121,16 +122,17 @@ class Reader:
         return axes
 
     def places(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the positions of the image's tokens, (T,), as a mask."""
+        """Return a mask (T,) of the image's tokens."""
         if MASK in inputs:
-            return inputs[MASK][0] == 1  # -1 marks the tokens around it
+            return inputs[MASK][0] == 1  # -1 marks the tokens around the image
         ids = inputs[IDS][0]
         return torch.isin(ids, torch.tensor(sorted(self.image_ids), device=ids.device, dtype=ids.dtype))
 
     def bounds(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
-        """Return the position of the image's first token, and that after its last; (0, 0) without such tokens.
+        """Return the position of the image's first token, and the position after its last; (0, 0) if it has none.
 
-        Tokens of the image's type, such as those around its rows, may attend to each other, and count here, too. So do
+        Other tokens of the image's type, such as marks around its rows, are included, because they may attend to each
+        other. So do
         the tokens right after the image that the model embeds or counts with it.
         """
         mask = self.places(inputs)
@@ -143,7 +145,7 @@ class Reader:
         return places[0], places[-1] + 1 + sum(1 for _ in takewhile(self.closing_ids.__contains__, after))
 
     def text(self, prompt: str, size: tuple[int, int] = PROBE_SIZE) -> Text:
-        """Return the tokens of a prompt around those of an image of a width and height in pixels."""
+        """Return the text of a prompt around an image with this width and height in pixels."""
         if (prompt, size) not in self._texts:
             inputs = self.encoded(prompt, Image.new("RGB", size, "grey"))
             start, stop = self.bounds(inputs)
@@ -158,9 +160,9 @@ class Reader:
         return self._texts[prompt, size]
 
     def raw_ids(self, prompt: str, tokenizer=None) -> list[int]:
-        """Return the token ids of the whole text, in which the image is still a placeholder.
+        """Return the token ids of the whole text, with the placeholder instead of the image.
 
-        tokenizer  the one to use; None for the processor's
+        tokenizer  None for the processor's own
         """
         return self._tokenised(prompt, tokenizer or self.tokenizer)[IDS]
 
@@ -169,9 +171,10 @@ class Reader:
         return tokenizer(text, add_special_tokens=not self._begins_itself(text), return_offsets_mapping=True)
 
     def _prompt_tokens(self, prompt: str, inputs: Mapping[str, Tensor], image_start: int) -> tuple[slice, bool]:
-        """Return the prompt's own tokens, counted from the text's end or, if the image comes later, from its start.
+        """Return the positions of the prompt's own tokens, and whether they are counted from the text's end.
 
-        Processors insert the image's tokens, and some append an end of the text. The prompt's last occurrence counts.
+        They are counted from the start if the image follows the prompt. They are searched in the processor's result,
+        because processors insert the image's tokens and may append an end; the last occurrence is used.
         """
         encoded, start = self._tokenised(prompt, self.tokenizer), len(self.template.split(PLACE)[0].format())
         own = encoded[IDS][tokens_within(encoded["offset_mapping"], start, start + len(prompt))]
@@ -204,19 +207,19 @@ class Reader:
         )
 
     def _blank_size(self, inputs: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[int, int]:
-        """Return the size of a blank image with the same text around it as an image that was read with PROBES[0]."""
+        """Return the size of a blank image that has the same text around it as this image with PROBES[0]."""
         (start, stop), ids = self.bounds(inputs), tuple(inputs[IDS][0].tolist())
         around = ids[:start], ids[stop:]
         if around not in self._sizes:
             fitting = [blank for blank in (PROBE_SIZE, size) if self.text(PROBES[0], blank).around == around]
             if not fitting:
                 pixels = f"{size[0]} x {size[1]} pixels"
-                raise InputError(f"the text around a picture of {pixels} depends on more than its size: it is not read")
+                raise InputError(f"the text around a picture of {pixels} depends on more than its size: not supported")
             self._sizes[around] = fitting[0]
         return self._sizes[around]
 
     def whole(self, text: Text, group: Group) -> dict[str, Any]:
-        """Return all inputs of a group of images under a prompt."""
+        """Return all inputs for a group of images and a prompt."""
         parts = (text.before, group.block, self._after(text, group))
         return self._rows(parts, group) | dict(group.image) | self._own(text, group)
 
@@ -225,7 +228,7 @@ class Reader:
         return self._rows((text.before, group.block), group) | dict(group.image) | self._own(text, group)
 
     def question(self, text: Text, group: Group) -> dict[str, Any]:
-        """Return the inputs after the image's last token, without an attention mask: nothing is padding."""
+        """Return the inputs after the image's last token; no attention mask is needed, because nothing is padding."""
         return {
             name: value
             for name, value in self._rows((self._after(text, group),), group).items()
@@ -233,7 +236,7 @@ class Reader:
         }
 
     def _after(self, text: Text, group: Group) -> Mapping[str, Tensor]:
-        """Return the inputs after the image, with the image's own tiles where inputs say which of them a token sees."""
+        """Return the inputs after the image; those that state which tiles a token attends to name the image's tiles."""
         seen = {name: value[:, -1:] for name, value in group.block.items() if value.ndim > 2}
         return {name: seen[name].expand_as(value) if name in seen else value for name, value in text.after.items()}
 

@@ -1,7 +1,7 @@
-"""Load a vision-language model, and prove on a blank image how it may be read.
+"""Find with blank images how the hidden states of a loaded vision-language model can be read.
 
-Two facts are found for each model: the points at which its layers pass the hidden states that transformers counts, and
-whether prompts can continue from the cache of the image.
+Two facts are found for each model: the points of the network at which its hidden states are those that transformers
+returns, and whether prompts can continue from the cache of the image.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -33,13 +33,13 @@ from brain_activity_prediction.models.vision_language.reading import (
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
-ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
+ROUNDING = 8  # largest difference that is rounding, in eps of the number format, relative to a layer's largest state
 PROBE_COLOURS = ("teal", "gold")
 CHECKED = ("mean", "image", "last")  # poolings
-# The same for pooled states that are read from a cache, whose sums are taken in another order.
+# The same for pooled states that are read from a cache, whose sums are computed in another order.
 CACHE_ROUNDING = {torch.float32: 64, torch.bfloat16: 8, torch.float16: 8}
-AGAIN_ROUNDING = 1  # the same for a prompt that is read from one cache twice, with another prompt between
-BATCH_ROUNDING = 2  # the same for single states of an image in two places of a batch
+AGAIN_ROUNDING = 1  # the same for a prompt that is read twice from one cache, with another prompt in between
+BATCH_ROUNDING = 2  # the same for single states of an image at two positions of a batch
 
 
 def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> Network:
@@ -55,7 +55,7 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
             end_ids,
         )
         if len(groups) == 1 and not rows_agree(network, reader, group):
-            log.info(f"{type(model).__name__} does not keep the images of a batch apart: it is given one at a time")
+            log.info(f"{type(model).__name__} mixes the images of a batch, so images are computed one at a time")
             reader.axes = None
             groups = probe(model, reader, PROBE_COLOURS)
             group = groups[0]
@@ -66,7 +66,7 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
 
 
 def probe(model, reader: Reader, colours: Sequence[str]) -> list[Group]:
-    """Return the inputs of blank images of these colours, in one group or in several."""
+    """Return the inputs of blank images of these colours, in one or several groups."""
     from PIL import Image
 
     device = str(next(model.parameters()).device)
@@ -75,9 +75,9 @@ def probe(model, reader: Reader, colours: Sequence[str]) -> list[Group]:
 
 
 def rows_agree(network: Network, reader: Reader, group: Group) -> bool:
-    """Return whether an image's states are the same in each place of a batch, in the text model and in the tower.
+    """Return whether an image's states are the same at each position of a batch, in the text model and in the tower.
 
-    The group's images are read again in the other order. Shapes are the same, and so is rounding.
+    The group's images are read again in reverse order. The shapes do not change, so that rounding is similar.
     """
     swapped = probe(network.model, reader, PROBE_COLOURS[::-1])[0]
     pairs = zip(all_states(network, reader, group), all_states(network, reader, swapped), strict=True)
@@ -85,7 +85,7 @@ def rows_agree(network: Network, reader: Reader, group: Group) -> bool:
 
 
 def all_states(network: Network, reader: Reader, group: Group) -> list[Tensor]:
-    """Return each text layer's states (B, T, W), and each layer's mean over an image's tokens in the tower (B, W)."""
+    """Return the states (B, T, W) of each text layer, and for each layer of the tower the mean over tokens (B, W)."""
     inputs, n_images = reader.whole(reader.text(PROBES[0]), group), len(group.rows)
     with tower_states(network.tower_points or [], {"mean": lambda states: slice(None)}, n_images) as tower:
         by_text, _ = parts.seen(list(network.text_points.values()), lambda: network.forward(inputs))
@@ -128,11 +128,11 @@ def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str
 
 
 def positions_before(model, family: Family, states: Tensor, inputs: Mapping[str, Any]) -> int:
-    """Return the number of positions of an image without tokens, which the text follows.
+    """Return the number of positions that the image takes before the text without having tokens.
 
-    Raise InputError if the positions of the text's tokens are not known, or if a token has several states.
+    Raises InputError if the positions of the text's tokens are not known, or if a token has several states.
 
-    states  (B, T, W) that enter the first layer
+    states  states (B, T, W) that enter the first layer
     """
     if states.ndim != 3:
         raise InputError(f"{type(model).__name__} cannot be read: its layers pass on several states of each token")
@@ -150,8 +150,8 @@ def positions_before(model, family: Family, states: Tensor, inputs: Mapping[str,
 def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]]:
     """Return the vision tower and its points: the first layer's input, then each layer's output.
 
-    Of a tower of several networks, the one whose states the tower itself returns is taken. The last state is taken
-    after a norm if this is what the tower itself returns.
+    If the tower consists of several networks, the one whose states the tower returns is used. The last state is read
+    after a norm if the tower returns it so.
     """
     tower = parts.tower(model)
     if tower is None:
@@ -168,13 +168,13 @@ def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]
             states, _ = parts.seen([points for _, points in choices], lambda: model(**inputs))
         except TypeError:  # a tower that does not return its states
             return choices[0]
-    own = getattr(expected[-1], "hidden_states", None) if expected else None  # of the tower's last pass, as the states
+    own = getattr(expected[-1], "hidden_states", None) if expected else None  # `states` are of the last pass, too
     right = (choice for choice, read in zip(choices, states, strict=True) if own and parts.agree(read, own, ROUNDING))
     return next(right, choices[0])
 
 
 def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -> bool:
-    """Return whether the first token of each row of the tower is, at the first layer, the same for all images."""
+    """Return whether the first token of each row of the tower, at the first layer's input, is equal for all images."""
     if not may_have_class_token(network.tower):
         return False
     first = []
@@ -190,9 +190,9 @@ def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -
 
 
 def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
-    """Return whether two prompts read from the cache of one prefix have the states of the same prompts read whole.
+    """Return whether two prompts that continue from one cache have the same states as when they are read whole.
 
-    Raise InputError if the states of the image depend on the prompt.
+    Raises InputError if the states of the image depend on the prompt.
     """
     texts = [reader.text(prompt) for prompt in PROBES]
     prefix = read_prefix(network, reader, texts[0], group, CHECKED)
@@ -202,12 +202,12 @@ def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
         other, _ = read_whole(network, reader, prefix, reversed_prompt(texts[1]), CHECKED, 0)
         if not equal(network, other, whole[1], "image", AGAIN_ROUNDING):
             raise InputError(
-                f"{type(network.model).__name__} cannot be read: the states of the image change with the prompt after "
-                "it, and models/vision_language/families.py does not list it so"
+                f"{type(network.model).__name__} cannot be read: the states of its images depend on the prompt after "
+                "them. Add its model type to IMAGE_ATTENDS_TO_PROMPT in models/vision_language/families.py"
             )
     try:
         *continued, again = (read_question(network, reader, prefix, text, CHECKED, 0)[0] for text in (*texts, texts[0]))
-    except Exception as error:  # every class fails in its own way where it cannot continue from a cache
+    except Exception as error:  # each class fails in its own way if it cannot continue from a cache
         log.info(f"{type(network.model).__name__} cannot continue from a cache: {error}")
         return False
     return all(
@@ -228,11 +228,11 @@ def reversed_prompt(text: Text) -> Text:
 def equal(
     network: Network, states: PooledStates, others: PooledStates, pooling: str, limit: float | None = None
 ) -> bool:
-    """Return whether the pooled states of all layers are equal up to rounding, by default that of a cache.
+    """Return whether the pooled states of all layers are equal up to rounding.
 
-    A mean over tokens may be far smaller than the states: a layer's largest state is taken from all poolings.
+    Differences are relative to a layer's largest value in all poolings: a mean may be much smaller than the states.
 
-    limit  in eps of the model's number format
+    limit  largest difference, in eps of the model's number format; by default CACHE_ROUNDING
     """
     dtype = number_format(network.model)
     if limit is None:

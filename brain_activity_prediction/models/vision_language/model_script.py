@@ -44,12 +44,12 @@ PROJECTOR = "projector"  # a stream without layers
 def script(
     checkpoint: Checkpoint, template: str | None, system: str | None, thinking: int, sites: Sequence[str] = (BLOCK,)
 ) -> SimpleNamespace:
-    """Return the model script of a checkpoint; only its configuration and processor are read.
+    """Return the model script of a checkpoint, for which only its configuration and processor are read.
 
-    template  the user's, `...{prompt}...` or Jinja; None for the model's own chat template
-    system  a system message; None for none
-    thinking  the longest thinking before an answer, in tokens; 0 for a model that answers at once
-    sites  what is read in each layer, see `sites.points`
+    template  the user's template, `...{prompt}...` or Jinja; None for the model's own chat template
+    system  system message; None for none
+    thinking  largest number of tokens of the thinking before an answer; 0 without thinking
+    sites  sites to read in each layer, see `sites.points`
     """
     import_torchvision()
     import_model_classes()
@@ -90,7 +90,7 @@ def script(
 
 
 def gpu_dtype(config: Mapping[str, Any]) -> str:
-    """Return bfloat16 for weights that were published so, whose states may exceed the range of float16."""
+    """Return bfloat16 for weights published in bfloat16, whose states may exceed the range of float16."""
     parts = [config, config.get("text_config") or {}]
     published = [part.get(name) for part in parts for name in ("dtype", "torch_dtype")]
     return "bfloat16" if "bfloat16" in published else "float16"
@@ -117,8 +117,8 @@ def load(checkpoint: Checkpoint, device, dtype, *, kind: Family, reader: Reader,
     model = checkpoint.model(AutoModelForImageTextToText, device, dtype)
     network = prepared(model, kind, reader, end_ids(checkpoint, kind=kind))
     add_sites(network, reader, sites)
-    how = "once an image, with its prompts read from the cache" if network.cached else "anew for each prompt"
-    log.info(f"{type(model).__name__}: the image is read {how}")
+    how = "once, and all prompts continue from its cache" if network.cached else "again with every prompt"
+    log.info(f"{type(model).__name__}: each image is read {how}")
     return network, reader
 
 
@@ -129,7 +129,7 @@ def encode_images(network: Network, reader: Reader, groups: Groups, poolings: Se
 
 
 def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]) -> tuple[Prefix, dict[str, Tensor]]:
-    """Compute what does not depend on the prompt for a group of images."""
+    """Compute the states that do not depend on the prompt, for a group of images."""
     text, family, n_images = reader.text(PROBES[0], group.size), network.family, len(group.rows)
     sites = network.sites_of(family.text_streams[0])
     selections, first = tower_selections(network, poolings, group.image), family.model_type in CHANNELS_FIRST
@@ -148,7 +148,7 @@ def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]
 
 
 def tower_selections(network: Network, poolings: Sequence[str], inputs: Mapping[str, Tensor]):
-    """Return, for each pooling of the tower, a function from states (N, T, W) to the tokens that count."""
+    """Return, for each pooling of the tower, a function from states (N, T, W) to the selected tokens."""
     if "cls" in poolings and not network.class_token:
         raise InputError(f"{type(network.model).__name__} has no class token: leave out --pooling cls")
     real = real_tokens(network.tower, inputs)
@@ -207,7 +207,10 @@ def room(network: Network, reader: Reader, text: Text, prefix: Prefix) -> decodi
 
 
 def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], prompt: str) -> list[PromptTokens]:
-    """Return the tokens of a prompt with the first image; an answer does not follow thinking or an encoder's text."""
+    """Return the tokens of a prompt with the first image.
+
+    An answer follows them directly unless the model thinks first, or the tokens are those of an encoder.
+    """
     group = prefixes[0].group
     text = reader.text(prompt, group.size)
     ids = [None] * reader.image_before + reader.whole(text, group)[IDS][0].tolist()
@@ -218,11 +221,11 @@ def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], 
 
 
 def places(prefixes: Sequence[Prefix]) -> list[int]:
-    """Return, for each image of the batch, its place in the groups one after another."""
+    """Return, for each image of the batch, its position in the groups joined one after another."""
     rows = [row for prefix in prefixes for row in prefix.group.rows]
     return sorted(range(len(rows)), key=rows.__getitem__)
 
 
 def scattered(streams: Sequence[Mapping[str, Tensor]], prefixes: Sequence[Prefix]) -> dict[str, Tensor]:
-    """Join the streams of groups, each (B, L, W), in the order of the images of the batch."""
+    """Join the streams of groups, each (B, L, W), in the order of the batch's images."""
     return {name: torch.cat([group[name] for group in streams])[places(prefixes)] for name in streams[0]}

@@ -1,7 +1,7 @@
 """Find the parts of a vision-language model: its tower, its projector, and the layers of its text model.
 
-transformers names the parts (`get_encoder`, `get_decoder`, `get_image_features`). Their layers are the shallowest list
-of modules in them. `loading` compares the states read at these layers with those that the model itself returns.
+transformers gives access to the parts (`get_encoder`, `get_decoder`, `get_image_features`). The layers of a part are
+its shallowest list of modules. `loading` compares the states read there with those that the model itself returns.
 """
 
 import re
@@ -33,7 +33,7 @@ def norms_after(parent: nn.Module, layers: nn.ModuleList) -> Iterator[nn.Module]
 
 
 def norms_outside(part: nn.Module, layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
-    """Yield the norms of a part of a model that are in none of its layers."""
+    """Yield the norms of a part of a model that are outside of its layers."""
     within = {id(module) for layer in layers for module in layer.modules()}
     for name, module in part.named_modules():
         if NORM.search(name.rpartition(".")[2]) and id(module) not in within:
@@ -41,14 +41,14 @@ def norms_outside(part: nn.Module, layers: Sequence[nn.Module]) -> Iterator[nn.M
 
 
 def point_choices(part: nn.Module) -> list[list[Point]]:
-    """Return the sets of points at which the layers of a text model may be read; the model's own states tell which."""
+    """Return the possible sets of points for a text model's layers; `loading` selects by the model's own states."""
     parent, found = layer_list(part)
     plain = list(found)
     return [*(layer_points(plain, norm) for norm in norms_after(parent, found)), layer_points(plain)]
 
 
 def tower_choices(tower) -> list[tuple[Any, list[Point]]]:
-    """Return the sets of points at which a tower, or one of the networks that it consists of, may be read."""
+    """Return the possible sets of points for a tower, with the tower or the network in it that they belong to."""
     choices = []
     for part in (tower, *tower.children()):
         try:
@@ -63,7 +63,7 @@ def tower_choices(tower) -> list[tuple[Any, list[Point]]]:
 
 
 def tower_layers(part: nn.Module) -> list[nn.Module]:
-    """Return the layers of a vision network; of a network of timm without a list of layers, its stages."""
+    """Return the layers of a vision network; for a timm network without a list of layers, its stages."""
     try:
         return list(flat(layer_list(part)[1]))
     except LookupError:
@@ -91,17 +91,17 @@ def text_models(model, encoder_decoder: bool) -> list[nn.Module]:
 
 
 def features_owner(model):
-    """Return the innermost module with a function `get_image_features`, which its forward pass calls, or None."""
+    """Return the innermost module with a method `get_image_features`, called by the forward pass; None without one."""
     return next((module for module in reversed(list(model.modules())) if hasattr(module, "get_image_features")), None)
 
 
 def projector(model) -> nn.Module | None:
-    """Return the module that maps the tower's states to the text model's width, by its name."""
+    """Return the module that maps the tower's states to the text model's width, found by its name; None without one."""
     return next((module for name, module in model.named_modules() if PROJECTORS.search(name)), None)
 
 
 def start_ids(model, n_rows: int) -> Tensor:
-    """Return the tokens that start an answer, (B, T): the decoder's first, and the one that is forced after it."""
+    """Return the tokens that start an answer, (B, T): the decoder's start token and, if set, the forced next token."""
     config = model.config.get_text_config(decoder=True)
     settings = [model.generation_config, model.config, config]
     start = _first(settings, ("decoder_start_token_id", "bos_token_id"))
@@ -125,7 +125,7 @@ def hidden_states(output, stream: str) -> Sequence[Tensor] | None:
 
 
 def with_states(module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-    """Ask a module for its hidden states, as a hook before its forward pass."""
+    """Make a module return its hidden states; used as a hook before its forward pass."""
     return inputs, named | {"output_hidden_states": True}
 
 
@@ -152,7 +152,7 @@ def agree(read: Sequence[Tensor | None], expected: Sequence[Tensor], rounding: f
 
 
 def close(one: Tensor, other: Tensor, rounding: float, scale: float | None = None) -> bool:
-    """Return whether two tensors differ by no more than rounding, relative to a scale: by default the largest value."""
+    """Return whether two tensors differ by at most `rounding` eps, relative to `scale` (default: largest value)."""
     eps = max(torch.finfo(values.dtype).eps for values in (one, other))
     limit = rounding * eps * (float(other.abs().max()) if scale is None else scale)
     return float((one.float() - other.float()).abs().max()) <= limit

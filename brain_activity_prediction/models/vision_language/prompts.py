@@ -1,4 +1,4 @@
-"""Write a prompt as a vision-language model was trained to read it: its chat template, or a template of the user's."""
+"""Write prompts as a vision-language model was trained to read them: with its chat template or a user's template."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ NO_THINKING = f"leave out --thinking on, or give a --template FILE that ends wit
 
 
 def read_template(path: Path) -> str:
-    """Read a template of the user's: a text with {prompt}, or a chat template in Jinja; raise InputError otherwise."""
+    """Read a user's template: a text with {prompt}, or a chat template in Jinja; raise InputError for anything else."""
     if not path.exists():
         raise InputError(f"--template {no_such_path(path)}")
     try:
@@ -47,37 +47,37 @@ def is_jinja(template: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    """Return a text for `str.format`."""
+    """Return a text with its braces doubled, for `str.format`."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def fill(processor, source, template: str | None, system: str | None, thinking: bool) -> tuple[str, Marks | None]:
-    """Return the template `...{prompt}...` of all prompts, and the marks around the model's thoughts, if it has any.
+    """Return the template `...{prompt}...` for all prompts, and the marks around the model's thoughts, if known.
 
-    processor  the checkpoint's processor
-    source  the name of the checkpoint in messages
-    template  the user's, plain or in Jinja; None for the checkpoint's own
+    processor  processor of the checkpoint
+    source  name of the checkpoint in messages
+    template  the user's template, plain or in Jinja; None for the checkpoint's own
     system  text of a system message; None for no such message
     thinking  whether the model thinks before it answers
 
-    Raise InputError if there is no chat template, if it leaves out the prompt or the system message, or if it has no
-    thinking mode.
+    Raises InputError if there is no chat template, if it omits the prompt or the system message, or if thinking is
+    requested but the template has no thinking mode.
     """
     if template is None or is_jinja(template):
         with guarded(f"the chat template of {source} could not be filled"):
             return chat_prompt(processor, source, template, system, thinking)
     if system is not None:
-        raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
+        raise InputError("--system needs a chat template, but this model's template is plain text: leave out --system")
     opened = THINK.are_open(template)
     if thinking and not opened:
-        raise InputError(f"{source} is given a plain text, which opens no {THINK.opening}: {NO_THINKING}")
+        raise InputError(f"the template of {source} is plain text that does not end in {THINK.opening}: {NO_THINKING}")
     return template + (THINK.closing if opened and not thinking else ""), THINK
 
 
 def chat_prompt(
     processor, source, template: str | None, system: str | None, thinking: bool
 ) -> tuple[str, Marks | None]:
-    """Fill a chat template, as `fill` does."""
+    """Return the results of `fill` for a chat template."""
     own = template or own_template(processor)
     if not own:
         raise InputError(f"{source} has no chat template: write one with --template FILE, as on its model card")
@@ -89,7 +89,7 @@ def chat_prompt(
     marks = marks_of(processor, own)
     if thinking and marks is None:
         switches = text != text_of(processor, source, own, system, False)
-        lacks = "does not write what ends its thinking" if switches else "has no thinking mode"
+        lacks = "does not tell how its thinking ends" if switches else "has no thinking mode"
         raise InputError(f"the chat template of {source} {lacks}: {NO_THINKING}")
     if marks and not thinking and marks.are_open(text):
         text += marks.closing
@@ -97,16 +97,16 @@ def chat_prompt(
 
 
 def text_of(processor, source, template: str, system: str | None, thinking: bool) -> str:
-    """Return the text that a chat template makes of an image and a stand-in for the prompt.
+    """Return the text that a chat template makes from an image and the placeholder of the prompt.
 
-    Templates take a system message as parts or as plain text.
+    Some templates accept a system message as parts, others as plain text; both are tried.
     """
     systems = [[]] if system is None else [[said("system", system)], [{"role": "system", "content": system}]]
     refusal = None
     for before in systems:
         try:
             text = rendered(processor, template, [*before, asked()], thinking)
-        except TypeError:  # the template joins parts to its own text
+        except TypeError:  # the template expects plain text instead of parts
             continue
         except TemplateError as error:
             refusal = error
@@ -117,4 +117,4 @@ def text_of(processor, source, template: str, system: str | None, thinking: bool
         raise refusal
     if refusal:
         raise InputError(f"the chat template of {source} has no system message ({refusal}): leave out --system")
-    raise InputError(f"the chat template of {source} takes text alone, without an image: give one with --template FILE")
+    raise InputError(f"the chat template of {source} has no place for an image: give another one with --template FILE")

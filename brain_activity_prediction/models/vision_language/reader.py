@@ -1,4 +1,4 @@
-"""Make the reader of a checkpoint: its processor, with the tokens of its own files and the template of its prompts."""
+"""Make the reader of a checkpoint: its processor with the tokenizer of its own files and a template for prompts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,13 +27,13 @@ QFORMER = "qformer_tokenizer"  # the tokenizer of a Q-Former that reads the prom
 def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: int) -> Reader:
     """Return the processor of a checkpoint with its template, `...{prompt}...`.
 
-    template  the user's, plain or in Jinja; None for the model's own chat template
-    system  a system message; None for none
-    thinking  the longest thinking before an answer, in tokens; 0 for a model that answers at once
+    template  the user's template, plain or in Jinja; None for the model's own chat template
+    system  system message; None for none
+    thinking  largest number of tokens of the thinking before an answer; 0 without thinking
     """
     from transformers import AutoProcessor
 
-    checkpoint.tokenizer()  # a damaged one is named here
+    checkpoint.tokenizer()  # raises the error for a damaged tokenizer
     processor = checkpoint.processor(AutoProcessor)
     if not hasattr(processor, "tokenizer"):
         raise InputError(
@@ -62,32 +62,32 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
 
 
 def complete(processor, config: Mapping[str, Any]) -> None:
-    """Give a processor of LLaVA's kind what its file lacks, as in checkpoints of early 2024: the tower's patches."""
+    """Set the patch size of a LLaVA-like processor from the configuration, if its file lacks it (as in early 2024)."""
     tower = config.get("vision_config") or {}
     if getattr(processor, "patch_size", 0) is None and "patch_size" in tower:
         processor.patch_size = tower["patch_size"]
         processor.vision_feature_select_strategy = config.get("vision_feature_select_strategy", "default")
-        processor.num_additional_image_tokens = int(tower.get("model_type") == "clip_vision_model")  # a class token
+        processor.num_additional_image_tokens = int(tower.get("model_type") == "clip_vision_model")  # the class token
 
 
 def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> None:
-    """Let a processor tokenise as the checkpoint's own files say; transformers rebuilds some tokenizers otherwise."""
+    """Make a processor tokenise as the checkpoint's own files do, because transformers rebuilds some tokenizers."""
     own = checkpoint.tokenizer()
     texts = [template.format(prompt=prompt) for prompt in PROBES]
     if processor.tokenizer(texts).input_ids == own(texts).input_ids:
         return
     if not (processor.tokenizer.is_fast and own.is_fast):
         raise InputError(
-            f"{type(processor).__name__} tokenises other than the files of {checkpoint.source} say: fetch the "
-            "checkpoint's tokenizer.json again, or install constraints.txt"
+            f"{type(processor).__name__} gives other token ids than the files of {checkpoint.source}: fetch the "
+            "checkpoint's tokenizer.json again, or install the versions in constraints.txt"
         )
     processor.tokenizer._tokenizer = own.backend_tokenizer
 
 
 def prompt_ids(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[int]:
-    """Return the token ids of a prompt, after those that a Q-Former reads.
+    """Return the token ids of a prompt; if a Q-Former reads it too, its ids come first.
 
-    Raise InputError if the checkpoint's own files give other ids.
+    Raises InputError if the checkpoint's own files give other ids.
     """
     ids, own = reader.raw_ids(prompt), reader.raw_ids(prompt, checkpoint.tokenizer())
     if second := getattr(reader.processor, QFORMER, None):
@@ -97,13 +97,14 @@ def prompt_ids(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[int]
     if ids != own:
         raise InputError(
             f"{type(reader.processor).__name__} gives {prompt[:40]!r} other token ids than the files of "
-            f"{checkpoint.source}: fetch the checkpoint's tokenizer.json again, or install constraints.txt"
+            f"{checkpoint.source}: fetch the checkpoint's tokenizer.json again, or install the versions in "
+            "constraints.txt"
         )
     return ids
 
 
 def image_ids(config: Mapping[str, Any], processor) -> list[int]:
-    """Return the token ids that stand for the image: the configuration's, else the processor's."""
+    """Return the token ids that represent the image, from the configuration or else from the processor."""
     for name in IMAGE_TOKEN_IDS:
         for holder in (config, config.get("text_config") or {}):
             if isinstance(holder.get(name), int):

@@ -1,7 +1,7 @@
 """Read images and prompts with a vision-language model through its public forward pass.
 
-Where the image's states do not depend on the prompt, the text up to the image's last token is read once, and each
-prompt continues from its cache. Elsewhere each prompt is read whole. `loading.cache_agrees` decides which.
+If the image's states do not depend on the prompt, the text up to the image's last token is read once, and each prompt
+continues from its cache. Otherwise each prompt is read whole. `loading.cache_agrees` decides between the two.
 
 Letters: B images, L layers, T tokens, W width.
 """
@@ -28,18 +28,18 @@ from brain_activity_prediction.models.vision_language.image_states import Featur
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader
 from brain_activity_prediction.models.vision_language.network import ANSWER_IDS, start_ids
 
-DELTAS = "rope_deltas"  # what a model with multi-dimensional positions remembers between a prefix and its continuation
+DELTAS = "rope_deltas"  # attribute in which a model with multi-dimensional positions keeps their offset between passes
 
 
 @dataclass
 class Network:
     """A loaded model with the points at which its hidden states are read.
 
-    text_points  for each text stream (`language`, or `encoder` and `decoder`), the points of its L + 1 states
-    tower, tower_points  the vision tower and its points; None without a tower
+    text_points  points of the L + 1 states of each text stream (`language`, or `encoder` and `decoder`)
+    tower, tower_points  vision tower and its points; None without a tower
     cached  whether prompts continue from the cache of the prefix
     class_token  whether the tower puts a class token before the patches
-    sites  for each stream, which of its points each site has; other streams have the block alone
+    sites  for each stream, which of its points belong to each site; streams not listed have only the block
     """
 
     model: Any
@@ -53,11 +53,11 @@ class Network:
     sites: dict[str, Mapping[str, SiteLayers]] = field(default_factory=dict)
 
     def sites_of(self, stream: str) -> Mapping[str, SiteLayers]:
-        """Return which points of a stream each site has."""
+        """Return which points of a stream belong to each site."""
         return self.sites.get(stream, ONLY_BLOCK)
 
     def forward(self, inputs: Mapping[str, Any], cache: Any = None, **more):
-        """Run the public forward pass; only the last token's logits are computed where the model allows it."""
+        """Run the public forward pass; if the model can, it computes only the last token's logits."""
         from transformers import DynamicCache
 
         if cache is not None and self.needs_image:
@@ -74,11 +74,11 @@ class Network:
 
     @property
     def needs_image(self) -> bool:
-        """True if the forward pass refuses further tokens without an image, so that its text model reads them."""
+        """True if the forward pass refuses more tokens without an image, so that the text model is called instead."""
         return "pixel_values" in self._required or self.family.model_type in families.NEEDS_IMAGE
 
     def text(self, ids: Tensor, cache: Any):
-        """Run the text model alone over further tokens."""
+        """Run only the text model over more tokens."""
         text = getattr(self.model, "language_model", None) or self.model.text_model
         return text(input_ids=ids, past_key_values=cache, use_cache=True)
 
@@ -88,7 +88,7 @@ class Network:
         return self.text(inputs[IDS], cache) if alone else self.forward(inputs, cache)
 
     def image_inputs(self, output) -> dict[str, Any]:
-        """Return the image's features as an input of further tokens, for models that attend to the image anew."""
+        """Return the image's features as an input of more tokens, for models that need them in every pass."""
         if self.family.model_type not in families.ATTENDS_ANEW:
             return {}
         resampled = self.model.config.use_resampler
@@ -106,12 +106,12 @@ class Network:
 
 @dataclass
 class Prefix:
-    """A group of images with what is computed once for all prompts.
+    """A group of images with the results that are computed once for all prompts.
 
-    features  what the images give the language model
-    states  of the text up to the image's last token; None if these depend on the prompt
-    cache, saved, remembered  what a prompt continues from: the cache, its contents, and the model's positions
-    image  inputs of further tokens, with the image's features
+    features  image features that enter the language model
+    states  pooled states of the text up to the image's last token; None if they depend on the prompt
+    cache, saved, remembered  needed to continue with a prompt: the cache, a copy of its contents, the model's positions
+    image  inputs with the image's features, for models that need them for every token
     """
 
     group: Group
@@ -124,7 +124,7 @@ class Prefix:
 
 
 def image_mask(reader: Reader, text: Text, group: Group, length: int) -> Tensor:
-    """Return the positions of the image's tokens among the first `length` of a text, (B, length)."""
+    """Return a mask (B, length) of the image's tokens among the first `length` tokens of a text."""
     places, before = reader.places(group.block), text.before[IDS].shape[1]
     mask = places.new_zeros(len(group.rows), length)
     mask[:, : reader.image_before] = True
@@ -189,7 +189,7 @@ def _read(
         output = network.forward(inputs, cache)
     if not max_new_tokens:
         return states, []
-    # Inputs with a value for each token keep the value of the last token.
+    # For the answer's tokens, inputs with a value for each token repeat the value of the prompt's last token.
     kept = {name: inputs[name][:, -1:] for name in reader.aligned - {IDS, "attention_mask"}}
     kept |= network.image_inputs(output)
     decoder = decoding.Decoder(
@@ -204,14 +204,14 @@ def _read(
 
 
 def counted(reader: Reader, ids: Tensor, cache: Any) -> dict[str, Tensor]:
-    """Return the positions of further tokens where these are counted without the image's; else the model counts."""
+    """Return the positions of more tokens if they are numbered without the image's; empty if the model does it."""
     start = cache.get_seq_length() - reader.image_before
     positions = torch.arange(start, start + ids.shape[1], device=ids.device).expand_as(ids)
     return {"position_ids": positions} if reader.image_before else {}
 
 
 def without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
-    """Return logits (B, vocabulary) in which these tokens are never the largest."""
+    """Return logits (B, vocabulary) in which these tokens have -inf, so that they are never chosen."""
     return logits.index_fill(-1, torch.tensor(tokens, device=logits.device), -torch.inf) if tokens else logits
 
 
@@ -222,7 +222,7 @@ def cache_of(output):
 
 
 def saved(cache) -> list[dict[str, Any]]:
-    """Return the contents of a cache's layers after a prefix, to be put back before each question."""
+    """Return a copy of the contents of a cache's layers after a prefix, which is restored before each question."""
     return [_contents(layer, vars(layer)) for layer in cache.layers]
 
 
@@ -236,8 +236,8 @@ def restore(cache, contents: Sequence[Mapping[str, Any]]) -> None:
 def _contents(layer, values: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the contents of a cache's layer.
 
-    Keys and values are replaced when they grow, so that references are enough. Recurrent and convolutional states, in
-    dictionaries, are written into, so that these are copied.
+    Keys and values are replaced when they grow, so that references are enough. Recurrent and convolutional states are
+    changed in place, so that they are copied.
     """
     from transformers.cache_utils import DynamicLayer
 
@@ -246,5 +246,5 @@ def _contents(layer, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remembered(model) -> list[tuple[Any, Any]]:
-    """Return the modules that remember positions between passes, with what they remember."""
+    """Return the modules that keep positions between passes, each with its kept value."""
     return [(module, getattr(module, DELTAS)) for module in model.modules() if hasattr(module, DELTAS)]

@@ -1,4 +1,4 @@
-"""Read what attention, MLP and heads add in the tower and the text model of a vision-language model."""
+"""Read the outputs of attention, MLP and heads in the tower and the text model of a vision-language model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from brain_activity_prediction.models.vision_language.reading import Network
 
 
 def add_sites(network: Network, reader: Reader, sites: Sequence[str]) -> None:
-    """Add the points of further sites to those of the block, for each stream of layers.
+    """Add the points of other sites to those of the block, for each stream that has layers.
 
-    Raise InputError, naming the layer, if attention and MLP do not add up or if there are no heads.
+    Raises InputError that names the layer if its attention and MLP, or its heads, cannot be found.
     """
     if set(sites) == {BLOCK}:
         return
