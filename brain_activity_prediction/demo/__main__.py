@@ -1,7 +1,7 @@
 """Run the whole pipeline on a small simulated NSD: `python -m brain_activity_prediction.demo`.
 
-The demo writes two small random models and a dataset of two subjects whose voxels follow one of them, runs the study's
-scripts on it, and prints the paths of the results.
+The demo writes two small models with random weights, and a dataset of two subjects whose voxels follow layers of one of
+the models. It runs the study's scripts on this dataset and prints the paths of the results.
 """
 
 import argparse
@@ -25,17 +25,21 @@ CHECKPOINTS = "checkpoints"  # subfolder of the demo; each model has a folder th
 def flags() -> argparse.ArgumentParser:
     flags = OneLineParser(prog="demo", description=__doc__, formatter_class=Help)
     flags.add_argument(
-        "-d", "--base-dir", type=Path, default=Path("demo_data"), help="folder to write; replaced if there"
+        "-d",
+        "--base-dir",
+        type=Path,
+        default=Path("demo_data"),
+        help="folder to write; an earlier demo in it is replaced",
     )
     flags.add_argument("--layout", choices=("official", "flat"), default="official", help="NSD's layout on disk")
-    flags.add_argument("--data-only", action="store_true", help="write the dataset and the models, run nothing")
+    flags.add_argument("--data-only", action="store_true", help="write the dataset and the models, but run no script")
     add_verbosity(flags)
     return flags
 
 
 def main() -> None:
     arguments = flags().parse_args()
-    # On arrays this small, threads cost more than they gain. NumPy and torch read the number when they are imported.
+    # For such small arrays, threads cost more time than they save. NumPy and torch read the variable at import.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     start = time.perf_counter()
     write(arguments.base_dir, arguments.layout)
@@ -45,13 +49,13 @@ def main() -> None:
         run_scripts(arguments.base_dir)
         print(f"\nThat took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
         early, late = LAYERS["early"], LAYERS["late"]
-        print(f"V1, V2 and V3 layer {early}; hV4, OFA, FFA-1, EBA and PPA layer {late}; RSC nothing but noise.")
+        print(f"V1, V2 and V3 layer {early}; hV4, OFA, FFA-1, EBA and PPA layer {late}; RSC is noise.")
         page = arguments.base_dir / "report" / "report.html"
         print(f"Open {page} in a browser; its folder also has the table and figures.")
 
 
 def write(base_dir: Path, layout: str) -> None:
-    """Write the models' checkpoints and the dataset; replace an earlier demo, refuse a folder of other content."""
+    """Write the models' checkpoints and the dataset; replace an earlier demo, but refuse a folder with other files."""
     import transformers
 
     from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
@@ -60,7 +64,7 @@ def write(base_dir: Path, layout: str) -> None:
     from brain_activity_prediction.models.library_imports import import_torchvision
 
     if base_dir.exists() and not (base_dir / PLANTED).exists() and any(base_dir.iterdir()):
-        raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")
+        raise InputError(f"{base_dir} holds files that are not a demo: choose another --base-dir")
     _empty(base_dir)
     print(f"Writing two small models and a simulated NSD to {base_dir}", flush=True)
     import_torchvision()
@@ -72,7 +76,7 @@ def write(base_dir: Path, layout: str) -> None:
 
 
 def _empty(base_dir: Path) -> None:
-    """Delete all but the mark of a demo, so that a demo killed meanwhile can be started again."""
+    """Delete all files except the mark of a demo, so that a demo that is killed now can be started again."""
     base_dir.mkdir(parents=True, exist_ok=True)
     (base_dir / PLANTED).touch()
     for path in base_dir.iterdir():
@@ -83,7 +87,7 @@ def _empty(base_dir: Path) -> None:
 
 
 def run_scripts(base_dir: Path) -> None:
-    """Run extraction and alignment of both models, the maps on surfaces, and the report, by their command lines."""
+    """Run extraction and alignment of both models, the surface maps and the report, with their command lines."""
     base, device = ["-d", str(base_dir)], ["-g", "cpu"]
     extractions = (("vit_huge_patch14_224_in21k", VIT, "-b", "64"), ("llava_1.5_13b", LLAVA, "-b", "32", "-p", "1"))
     for name, model_id, *more in extractions:
@@ -97,7 +101,7 @@ def run_scripts(base_dir: Path) -> None:
 
 
 def run(script: Path, *flags: str) -> None:
-    """Run a script in this process, which spares it the imports; end the demo with its status if it fails."""
+    """Run a script in this process, to import libraries only once; if it fails, end the demo with its status."""
     print(f"\n$ python {script.relative_to(PACKAGE.parent)} {' '.join(flags)}", flush=True)
     sys.argv = [str(script), *flags]
     try:

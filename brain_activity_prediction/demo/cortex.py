@@ -1,4 +1,4 @@
-"""Lay the voxels of a simulated subject along a cortex: fsaverage5, small and bent differently in each subject.
+"""Place the voxels of a simulated subject along a cortex: a small fsaverage5, bent differently for each subject.
 
 Letters: V vertices of a hemisphere, N voxels. Spheres have a radius of 1.
 """
@@ -15,15 +15,15 @@ from scipy.spatial import cKDTree
 from brain_activity_prediction.demo.simulation import Region
 
 VOXEL_MM = 1.8
-SIZE = 0.5  # of a simulated brain relative to fsaverage, so that few voxels of 1.8 mm cover it
-STRETCH, BEND_MM, BEND_LENGTH_MM = 0.04, 3.0, 150.0  # differences between subjects, before the brains are made small
-FITTED_MARGIN = 0.12  # width of the fitted voxels around the regions, on the sphere
-SAMPLED_MARGIN = 0.4  # grey matter beyond the regions' places that has voxels, on the sphere
-DEPTHS = (0, 0.5, 1)  # of samples of the grey matter, from the pial to the white surface
-CORNERS = np.array([(i, j, 2 - i - j) for i in range(3) for j in range(3 - i)]) / 2  # weights of samples of a triangle
+SIZE = 0.5  # size of a simulated brain relative to fsaverage, so that few voxels of 1.8 mm cover it
+STRETCH, BEND_MM, BEND_LENGTH_MM = 0.04, 3.0, 150.0  # differences between subjects, before scaling by SIZE
+FITTED_MARGIN = 0.12  # largest distance of fitted voxels from a region, on the sphere
+SAMPLED_MARGIN = 0.4  # largest distance of voxels from the place of a region, on the sphere
+DEPTHS = (0, 0.5, 1)  # depths at which the grey matter is sampled, from the pial to the white surface
+CORNERS = np.array([(i, j, 2 - i - j) for i in range(3) for j in range(3 - i)]) / 2  # weights of a triangle's samples
 SIDES = {"lh": "left", "rh": "right"}
-# The place of each region: a point of the white surface of fsaverage, or the line between two points, in millimetres to
-# the right, to the front and up. They are in the right hemisphere; the left one mirrors them.
+# The place of each region: a point of the white surface of fsaverage, or a line between two points. Coordinates are
+# millimetres to the right, to the front and up, in the right hemisphere. The left hemisphere mirrors them.
 CALCARINE = ((16, -100, -11), (20, -75, 8))
 PLACES = dict.fromkeys(("V1v", "V1d", "V2v", "V2d", "V3v", "V3d"), CALCARINE) | {
     "hV4": ((31, -79, -12),),
@@ -33,17 +33,17 @@ PLACES = dict.fromkeys(("V1v", "V1d", "V2v", "V2d", "V3v", "V3d"), CALCARINE) | 
     "PPA": ((28, -45, -12),),
     "RSC": ((10, -54, 18),),
 }
-BELOW, ABOVE = ("V1v", "V2v", "V3v"), ("V1d", "V2d", "V3d")  # which side of the line
+BELOW, ABOVE = ("V1v", "V2v", "V3v"), ("V1d", "V2d", "V3d")  # regions below and above the line
 
 
 @dataclass(frozen=True)
 class Hemisphere:
     """The surfaces of one hemisphere. Each subject has its own order of vertices.
 
-    fsaverage5  (V,) the vertex of fsaverage5 at the place of each vertex
+    fsaverage5  (V,) vertex of fsaverage5 that corresponds to each vertex
     meshes      {"white", "pial", "inflated": (V, 3)} in mm
     sphere      (V, 3) position on the sphere that all subjects share
-    faces       (F, 3)
+    faces       (F, 3) vertices of each triangle
     """
 
     fsaverage5: np.ndarray
@@ -52,7 +52,7 @@ class Hemisphere:
     faces: np.ndarray
 
     def at_depth(self, depth: float) -> np.ndarray:
-        """Return the surface (V, 3) at a share of the way from the pial to the white surface."""
+        """Return the surface (V, 3) at a depth from 0, the pial surface, to 1, the white surface."""
         return (1 - depth) * self.meshes["pial"] + depth * self.meshes["white"]
 
 
@@ -78,7 +78,7 @@ class Cortex:
 def simulate_cortex(regions: Sequence[Region], rng: np.random.Generator) -> Cortex:
     """Simulate the cortex of a subject: each region has the voxels nearest to its place, half in each hemisphere.
 
-    The volume is the smallest one that holds all fitted voxels, with a margin of one voxel.
+    The volume is the smallest that contains all fitted voxels and a margin of one voxel.
     """
     hemispheres = simulate_hemispheres(rng)
     voxels, sphere, side = grey_voxels(hemispheres, regions)
@@ -123,9 +123,9 @@ def simulate_hemispheres(rng: np.random.Generator) -> dict[str, Hemisphere]:
 def grey_voxels(
     hemispheres: dict[str, Hemisphere], regions: Sequence[Region]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the voxels of the grey matter near the regions, (N, 3) whole numbers, with their place on the sphere.
+    """Return the voxels near the regions, (N, 3) integers, their positions on the sphere (N, 3), and hemispheres (N,).
 
-    A voxel belongs to the place (N, 3) and the hemisphere (N,) of the sample of the grey matter nearest to its centre.
+    Position and hemisphere of a voxel are those of the grey-matter sample nearest to its centre.
     """
     points, spheres, sides = [], [], []
     for side, hemisphere in hemispheres.items():
@@ -156,7 +156,7 @@ def _fsaverage5(side: str) -> dict[str, np.ndarray]:
 def place_distance(sphere: np.ndarray, side: str, label: str) -> np.ndarray:
     """Return the distance (N,) of points (N, 3) of the sphere from the place of a region.
 
-    It is infinite on the wrong side of a line.
+    The distance is infinite for points on the other side of the region's line.
     """
     fsaverage5 = _fsaverage5(side)
     mirrored = np.array(PLACES[label]) * ([-1, 1, 1] if side == "lh" else 1)
@@ -171,7 +171,7 @@ def place_distance(sphere: np.ndarray, side: str, label: str) -> np.ndarray:
 
 
 def _nearest_regions(sphere: np.ndarray, side: str, regions: Sequence[Region]) -> np.ndarray:
-    """Return the index of the region of each voxel (N,) of a hemisphere, or -1; earlier regions take voxels first."""
+    """Return the index of the region of each voxel (N,), -1 for none; earlier regions choose their voxels first."""
     region_of = np.full(len(sphere), -1)
     for index, region in enumerate(regions):
         distance = np.where(region_of < 0, place_distance(sphere, side, region.label), np.inf)
@@ -183,7 +183,7 @@ def _nearest_regions(sphere: np.ndarray, side: str, regions: Sequence[Region]) -
 
 
 def _samples(values: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Interpolate values (V, 3) of vertices at the samples of each triangle."""
+    """Interpolate values (V, 3) of vertices at the sample points of each triangle."""
     return np.einsum("sc,fcx->sfx", CORNERS, values[faces]).reshape(-1, 3)
 
 

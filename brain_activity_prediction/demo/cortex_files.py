@@ -1,4 +1,4 @@
-"""Write the surfaces of a simulated subject, and the transforms to them in the format of NSD's files."""
+"""Write the surfaces of a simulated subject, and NSD's transforms from its volumes to these surfaces."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from brain_activity_prediction.demo.cortex import Cortex
 from brain_activity_prediction.demo.fsaverage import nearest_of_fsaverage5
 from brain_activity_prediction.surfaces.transforms import coordinate_files, fsaverage_file, transforms_folder
 
-DEPTHS = {"layerB1": 0.25, "layerB2": 0.5, "layerB3": 0.75}  # share of the way from the pial to the white surface
+DEPTHS = {"layerB1": 0.25, "layerB2": 0.5, "layerB3": 0.75}  # from 0, the pial surface, to 1, the white surface
 MISSING = 9999  # coordinates of a vertex outside the volume
 
 

@@ -1,4 +1,4 @@
-"""Write a small simulated BASE_DIR in NSD's own file formats; its voxels follow features that the caller provides."""
+"""Write a small simulated NSD in NSD's own file formats; its voxels follow features that the caller provides."""
 
 import json
 from pathlib import Path
@@ -33,14 +33,14 @@ DEFAULT_RECIPE = Recipe(subjects=(1, 2), regions=CORTICAL_REGIONS, n_unique=250,
 def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", betas_format="nii.gz"):
     """Write images, design, betas, ROI masks, noise ceilings and surfaces, and return the simulated truth.
 
-    signals       called once with the pictures that the recipe's subjects see, (n, size, size, 3) uint8, in
-                  ascending NSD id; returns {source: (n, k)} for the sources of the recipe's regions, columns
-                  of SD 1 and uncorrelated
+    signals       function from the pictures that the recipe's subjects see, (n, size, size, 3) uint8 by ascending
+                  NSD id, to {source: (n, k)} for the sources of the recipe's regions; columns must be uncorrelated
+                  and have SD 1
     layout        "official" or "flat"
     betas_format  "nii.gz" or "hdf5"
 
-    The truth, also in BASE_DIR/planted.json, lists for each region `source`, `snr`, `n_voxels` and
-    `noise_ceiling_r`, the correlation that a perfect prediction reaches with three averaged repeats.
+    The truth is also written to BASE_DIR/planted.json. It has `source`, `snr`, `n_voxels` and `noise_ceiling_r` of each
+    region. The latter is the correlation of a perfect prediction with the average of three repeats.
     """
     layout = Layout(layout, Path(base_dir))
     variables, n_stimuli = simulate_design(recipe)

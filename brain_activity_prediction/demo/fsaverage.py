@@ -1,4 +1,4 @@
-"""Refine the sphere of fsaverage5, which nilearn ships, to that of the full fsaverage, vertex by vertex."""
+"""Refine the sphere of fsaverage5, which comes with nilearn, to that of the full fsaverage."""
 
 from functools import lru_cache
 
@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 @lru_cache(maxsize=1)
 def nearest_of_fsaverage5() -> np.ndarray:
-    """Return the vertex of fsaverage5 next to each vertex of fsaverage, (163842,), the same for both hemispheres."""
+    """Return the vertex of fsaverage5 nearest to each vertex of fsaverage, (163842,); equal for both hemispheres."""
     from nilearn.datasets import load_fsaverage
 
     sphere = load_fsaverage("fsaverage5")["sphere"].parts["left"]
@@ -19,9 +19,12 @@ def nearest_of_fsaverage5() -> np.ndarray:
 
 
 def refined(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split each triangle of a sphere (V, 3), (F, 3) into four, with vertices and faces in FreeSurfer's order.
+    """Split each triangle of a sphere into four, with vertices and faces in FreeSurfer's order.
 
-    The new vertices are the midpoints of the edges, numbered as the edges first occur in the faces.
+    points  (n_vertices, 3)
+    faces   (n_faces, 3)
+
+    The new vertices are the midpoints of the edges, numbered in the order in which the edges occur in the faces.
     """
     edges = np.sort(faces[:, [[0, 2], [1, 2], [0, 1]]], axis=2)  # (F, 3, 2)
     unique, first, which = np.unique(edges.reshape(-1, 2), axis=0, return_index=True, return_inverse=True)

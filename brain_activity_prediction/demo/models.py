@@ -6,8 +6,8 @@ from pathlib import Path
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 IMAGE_SIZE = 32
-# Standard deviation of the weights times the square root of the number of inputs. Weights of attention and of the
-# residual stream's updates are drawn wider, so that the states of successive layers differ clearly.
+# Standard deviation of the weights, times the square root of the number of inputs. Weights of attention and of updates
+# of the residual stream have a larger SD, so that the states of successive layers differ clearly.
 GAIN, WIDE_GAIN = 1.5, 4.0
 WIDE = ("q_proj", "k_proj", "o_proj", "out_proj", "down_proj", "fc2")
 NORM = re.compile(r"(?i)(norm\w*|\.ln)\.weight$")
@@ -77,7 +77,7 @@ def write_llava(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **con
 
 
 def save_random(model, folder: Path, seed: int, wide_gain: float = WIDE_GAIN) -> None:
-    """Draw every parameter again, so that it depends only on the seed, and save the model."""
+    """Draw all parameters at random, so that they depend only on the seed, and save the model."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

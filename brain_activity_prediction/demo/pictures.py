@@ -1,16 +1,16 @@
-"""Provide any number of real pictures: random crops of the two photographs that scikit-learn ships."""
+"""Make any number of pictures: random crops of the two photographs that come with scikit-learn."""
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-SMALLEST_CROP = 0.15  # side of a crop as a share of the photograph's shorter side
+SMALLEST_CROP = 0.15  # smallest side of a crop, as a fraction of the photograph's shorter side
 
 
 def crops(n_pictures, size, rng):
     """Yield random crops of china.jpg and flower.jpg, (size, size, 3) uint8, half of them mirrored.
 
-    Corners and scales are drawn from a continuum, so that no two crops are the same.
+    Corners and scales are real numbers, so that no two crops are equal.
     """
     photographs = [Image.fromarray(photograph) for photograph in load_sample_images().images]
     for _ in range(n_pictures):

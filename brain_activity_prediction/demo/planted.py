@@ -1,4 +1,4 @@
-"""Compute the features that the demo's voxels follow: an early and a late layer of the demo's own language model."""
+"""Compute the features that the demo's voxels follow, from an early and a late layer of the demo's language model."""
 
 from pathlib import Path
 
@@ -9,16 +9,18 @@ from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 PROMPT = 1
 LAYERS = {"early": 1, "late": 7}
-# Principal components to use. The leading ones are skipped, because they are the same in every layer.
+# Principal components that are used. The first ones are skipped, because they are similar in all layers.
 COMPONENTS = slice(12, 18)
 BATCH = 32
 
 
 def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarray]:
-    """Return the principal components, uncorrelated and of SD 1, of each layer that voxels follow: `{source: (n, k)}`.
+    """Return principal components, uncorrelated and of SD 1, of each layer that voxels follow: `{source: (n, k)}`.
 
-    The states come from transformers' own `output_hidden_states` on the saved LLaVA, averaged over all tokens,
-    independently of this package's extraction. `pictures` are (n, size, size, 3) uint8.
+    pictures  (n, size, size, 3) uint8
+
+    The hidden states are computed with transformers (`output_hidden_states`) from the saved LLaVA and averaged over all
+    tokens, independently of this package's extraction.
     """
     import torch
     from transformers import AutoProcessor, LlavaForConditionalGeneration

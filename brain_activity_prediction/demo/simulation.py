@@ -18,9 +18,10 @@ SMALLEST_VOLUME = (9, 11, 8)
 
 @dataclass(frozen=True)
 class Region:
-    """A label of an ROI file whose voxels follow the features of `source` with this signal-to-noise ratio.
+    """A region, whose voxels follow the features of `source` with signal-to-noise ratio `snr`.
 
-    snr is signal SD / noise SD of a single trial, NSD's ncsnr. A region of noise has no source and snr 0.
+    `snr` is the SD of the signal divided by the SD of the noise of a single trial, NSD's ncsnr. A region that is only
+    noise has no source and snr 0.
     """
 
     roi_file: str
@@ -39,7 +40,7 @@ REGIONS = (
     Region("floc-places", "PPA", 40, "late", 1.0),
     Region("floc-places", "RSC", 40, None, 0.0),
 )
-# On a cortex, about as many voxels as in NSD at the same density.
+# Regions on a cortex. The numbers of voxels are about those of NSD at the same density.
 CORTICAL_REGIONS = (
     Region("prf-visualrois", "V1v", 200, "early", 1.0),
     Region("prf-visualrois", "V1d", 200, "early", 1.0),
@@ -58,10 +59,11 @@ CORTICAL_REGIONS = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """All parameters that determine the numbers of a simulated dataset, which excludes layout and file format.
+    """All parameters that determine the numbers of a simulated dataset; layout and file format are not among them.
 
-    `subjects` are the subjects with betas. Each of NSD's eight subjects sees n_unique images of its own. With `cortex`,
-    voxels lie along a cortex (`simulate_cortex`), otherwise they fill the smallest sufficient ellipsoid.
+    `subjects` are the subjects with betas. Each of NSD's eight subjects sees `n_unique` images that no other subject
+    sees. With `cortex`, voxels are along a cortex (`simulate_cortex`); otherwise they fill the smallest sufficient
+    ellipsoid.
     """
 
     subjects: tuple = (1,)
@@ -108,7 +110,7 @@ def _images_shown_n_times(session):
 
 
 def _stimulus_pattern(n_trials, rng):
-    """Return which trials of one session's runs show an image: (runs, trials), 1 with an image, 0 without."""
+    """Return the trials of one session's runs, (runs, trials): 1 if a trial shows an image, 0 if not."""
     shown_a_run = [len(run) for run in np.array_split(np.arange(n_trials), RUNS_PER_SESSION)]
     pattern = np.zeros((RUNS_PER_SESSION, max(shown_a_run) + BLANKS_PER_RUN), dtype=int)
     for run, n_shown in zip(pattern, shown_a_run, strict=True):
@@ -147,7 +149,7 @@ def simulate_signals(regions, region_of_voxel, features, rng):
     Returns (n_images, n_voxels).
 
     region_of_voxel  (n_voxels,) index into `regions`, or -1
-    features         {source: (n_images, k)}, columns of SD 1; a voxel weighs them by a random unit vector
+    features         {source: (n_images, k)}, columns of SD 1; a voxel's signal weights them with a random unit vector
     """
     n_images = len(next(iter(features.values())))
     signals = np.zeros((n_images, region_of_voxel.size))
@@ -163,8 +165,8 @@ def simulate_signals(regions, region_of_voxel, features, rng):
 def simulate_session(signals, rng):
     """Simulate one session's betas in percent signal change, (n_trials, n_voxels).
 
-    Trials are `signals` plus noise of SD 1, under a gain and an offset that each voxel draws for the session. Z-scoring
-    a session removes both.
+    Trials are `signals` plus noise of SD 1, with a random gain and offset for each voxel in the session. Z-scoring
+    removes both.
     """
     n_voxels = signals.shape[1]
     gain, offset = rng.uniform(0.5, 2, n_voxels), rng.normal(0, 2, n_voxels)
@@ -172,5 +174,5 @@ def simulate_session(signals, rng):
 
 
 def noise_ceiling_r(snr):
-    """Compute the noise ceiling of r with n = REPEATS averaged trials: sqrt(snr^2 / (snr^2 + 1/n))."""
+    """Return the noise ceiling of r for the average of n = REPEATS trials: sqrt(snr^2 / (snr^2 + 1/n))."""
     return float(np.sqrt(snr**2 / (snr**2 + 1 / REPEATS)))

@@ -1,4 +1,4 @@
-"""Run calls in other processes while this one goes on."""
+"""Run function calls in other processes while this process continues."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from concurrent.futures.process import BrokenProcessPool
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.stopping import SIGNALS
 
-ALONE = 8  # calls that take as long as it takes to start another process
+ALONE = 8  # first calls, which run in this process because starting another one takes as long
 MOST_PROCESSES = 4
 
 
 def at_once(function: Callable[..., object], *arguments: object) -> None:
-    """Call a function here and now."""
+    """Call a function in this process; used in place of a `Background`."""
     function(*arguments)
 
 
 class Background:
-    """Calls functions in other processes, one for each core; use it in a `with` block, which ends with the last call.
+    """Calls functions in other processes, one for each core, up to MOST_PROCESSES; use it in a `with` block.
 
-    The first ALONE calls run here. Functions and arguments are pickled, results are discarded. The error of a call is
-    raised at a later call or at the end of the block. The processes end with this one, even if it is killed.
+    The first ALONE calls run in this process. Functions and arguments are pickled, and results are discarded. The end
+    of the block waits for all calls. The error of a call is raised at a later call or at the end of the block. The
+    processes end together with this one, even if it is killed.
     """
 
     def __init__(self) -> None:
@@ -48,17 +49,17 @@ class Background:
                 self._pool.shutdown(cancel_futures=True)
 
     def __call__(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call a function, in another process if there are many calls."""
+        """Call a function: in this process for the first ALONE calls, then in others."""
         self._n_calls += 1
         if self._n_processes == 1 or self._n_calls <= ALONE:
             function(*arguments)
             return
         if self._pool is None:
-            # "spawn": a process with threads, such as Arrow's, must not be forked.
+            # "spawn", because a process with threads (such as Arrow's) must not be forked.
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._n_processes, spawn, _follow_parent)
         self._calls.append(self._pool.submit(function, *arguments))
-        if len(self._calls) > 2 * self._n_processes:  # bounds the memory of arguments
+        if len(self._calls) > 2 * self._n_processes:  # limits the memory that waiting arguments take
             self._finish_first()
 
     def _finish_first(self) -> None:
@@ -66,7 +67,7 @@ class Background:
             self._calls.popleft().result()
         except BrokenProcessPool:
             raise InputError(
-                "a process that this one started was killed, probably for lack of memory: free some, then run it again"
+                "a helper process was killed, probably for lack of memory: free memory, then run this again"
             ) from None
 
 

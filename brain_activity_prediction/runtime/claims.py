@@ -1,22 +1,22 @@
-"""Share work between processes that use one folder: nothing is computed twice, and nobody waits for a dead process.
+"""Share work between processes that use one folder: no work is done twice, and no process waits for a dead one.
 
 A process claims a piece of work, such as a layer to score, before it begins. There are no locks. A claim is a symbolic
-link, because a file system, also an NFS server, lets only one process create it. The name of the link is the piece of
-work. Its target names the owner, which is the claiming process, and the claimed parts of the work.
+link, because every file system, including NFS, lets only one process create a given link. The name of the link is the
+piece of work. Its target names the owner (the claiming process) and the claimed parts of the work.
 
 Every process has a file in `owners/` and renews its modification time as a heartbeat. When the process ends, the file
 is renamed to NAME.left, and its claims are void. On the same machine, a dead owner is recognised at once by its process
-number and start time. An owner on another machine is alive as long as its heartbeat changes. Each process measures the
-silence by its own clock and considers an owner dead after STALE_S (its machine went down, or Ctrl-Z stopped it). Times
-in files are compared for equality only, because clocks differ.
+number and start time. An owner on another machine is alive as long as its heartbeat changes. If the heartbeat does not
+change for STALE_S, measured by the observing process's own clock, the owner counts as dead: its machine went down, or
+Ctrl-Z stopped it. Times in files are only compared for equality, because clocks differ.
 
-A void claim is not removed, because that could remove the claim of its successor. The next owner adds a link WORK.1,
-WORK.2, ..., which again only one process can create. The last process to leave removes the files of all processes.
-Other files in the folder are ignored and stay.
+A void claim is not removed, because this could remove the claim of its successor instead. The next owner adds a link
+WORK.1, WORK.2, ..., which again only one process can create. The last process to leave removes the files of all
+processes. Other files in the folder are ignored and kept.
 
-Claims save time. Results do not depend on them, because two processes that do the same work write identical files. On
-NFS a directory listing may lag by up to a minute: work that was finished in the minute before another process began may
-be computed again.
+Claims only save time. Results do not depend on them, because two processes that do the same work write identical files.
+On NFS, a directory listing may be up to a minute old. Work that was finished in the minute before another process began
+may therefore be computed again.
 """
 
 import errno
@@ -35,10 +35,10 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 
 HEARTBEAT_S, STALE_S = 20.0, 150.0  # NFS may show an old time of change for a minute
-FRESH_S = 1.0  # for how long a check of who is alive is trusted
+FRESH_S = 1.0  # time during which a check of the living owners is reused
 LEFT = ".left"
 OWNER = re.compile(rf"({NAME.pattern})~[0-9a-f]{{8}}")
-_here: set[str] = set()  # owners of this process that have not ended
+_here: set[str] = set()  # names of the `Claims` of this process that have not ended
 Part = TypeVar("Part", bound=Hashable)
 
 
@@ -115,7 +115,7 @@ class Claims:
                 self.give_back(work)
 
     def others_left(self) -> bool:
-        """Return whether another process has ended since the last call: the caller then looks up what it finished."""
+        """Return whether another process has ended since the last call; its results may then be new."""
         if self._off:
             return False
         before, self._gone = self._gone, self._look()[1]
@@ -133,7 +133,7 @@ class Claims:
                 return
 
     def _beat(self) -> None:
-        """Renew the heartbeat of this process, also if another process has removed its file meanwhile."""
+        """Renew the heartbeat of this process; if another process has removed its file, create it again."""
         path = self.owners / self.name
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
@@ -199,7 +199,8 @@ class Claims:
     def _switch_off(self, error: OSError) -> None:
         self._off = True
         log.warning(
-            f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same"
+            f"work cannot be claimed in {self.folder} ({error.strerror}), so another process with the same command may "
+            "compute the same results; they stay correct"
         )
 
 
@@ -211,7 +212,7 @@ def remove_left_claims(folder: Path) -> None:
 
 
 def _claim(path: Path) -> tuple[str, set[str]]:
-    """Return the owner and the parts of a claim; no owner if the claim is gone or is not a claim."""
+    """Return the owner and the parts of a claim; the owner is empty if the link is gone or is not a claim."""
     try:
         owner, *parts = os.readlink(path).split(" ")
     except OSError:

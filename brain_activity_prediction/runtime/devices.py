@@ -1,4 +1,4 @@
-"""Devices: the CPU and the GPUs that the NVIDIA driver lists."""
+"""Check that a device exists: the CPU, or a GPU that the NVIDIA driver lists."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ from brain_activity_prediction.runtime.errors import InputError
 def check_device(name: str) -> None:
     """Raise InputError if this machine lacks the device, such as `cuda:1`.
 
-    The check uses the driver directly, because importing torch takes seconds.
+    The driver is called directly, because importing torch takes seconds.
     """
     if name == "cpu" or os.path.exists("/dev/kfd"):  # an AMD card: torch itself reports a missing one
         return

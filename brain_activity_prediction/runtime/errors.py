@@ -4,15 +4,15 @@
 class InputError(ValueError):
     """An error outside this code: a wrong flag, file, dataset or argument.
 
-    It is a ValueError for those who use the package as a library. Scripts catch InputError alone: any other ValueError
-    is a mistake in this code.
+    It is a ValueError for users of the package as a library. Scripts catch only InputError, because any other
+    ValueError is a mistake in this code.
 
-    The message is one line: what is wrong, how much of it, and what to do next.
+    The message is one line that says what is wrong, how much of it, and what to do next.
     """
 
 
 class Damaged(InputError):
-    """The content of a file is not what was written: it is cut off, altered, overwritten or of another kind."""
+    """The content of a file is not what was written: it is truncated, altered, overwritten or of another kind."""
 
 
 class DiskFull(InputError):
@@ -33,5 +33,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return the text with line ends and control characters written as escapes; a file's name may contain them."""
+    """Return a text with line ends and control characters, which file names may contain, written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -7,7 +7,7 @@ log = logging.getLogger("brain_activity_prediction")
 
 
 class ToStderr(logging.Handler):
-    """Write each message as one line to `sys.stderr`, above progress bars where there are any."""
+    """Write each message as one line to `sys.stderr`, above any progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Identify processes across the machines that share a folder, and find out which are still alive."""
+"""Identify processes across machines that share a folder, and find out which of them are still alive."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return the start time of a process in clock ticks since boot, which distinguishes reused process numbers."""
+    """Return the start time of a process in clock ticks since boot; it distinguishes processes with the same number."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -62,15 +62,17 @@ def is_dead(name: str) -> bool | None:
 def end(name: str, script: str, argument: str = "") -> bool:
     """Ask a process to end if it is this user's run of a script; return False for other and for ended processes.
 
-    The process is named by a file, which may be wrong. Therefore its number, start time, user and command are checked
-    first. `argument` is a word that its command line must contain. Raises PermissionError if another user runs it.
+    name      name of the process from a file, which may be wrong; number, start time, user and command are checked
+    argument  word that the process's command line must contain
+
+    Raises PermissionError if another user runs the process.
     """
     import psutil
 
     if is_dead(name) is not False:
         return False
     try:
-        # psutil remembers the start time, so that no later process with the same number is signalled.
+        # psutil stores the start time, so that a later process with the same number is not signalled.
         process = psutil.Process(number_of(name))
         words = process.cmdline()
         if is_dead(name) is not False or script not in map(os.path.basename, words) or argument not in (*words, ""):
@@ -86,7 +88,7 @@ def end(name: str, script: str, argument: str = "") -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Return whether the process has ended and waits for its parent to collect it."""
+    """Return whether the process has ended but its parent has not yet collected its status."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

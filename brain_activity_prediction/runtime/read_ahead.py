@@ -12,7 +12,7 @@ Prepared = TypeVar("Prepared")
 def read_ahead(
     items: Iterable[Item], prepare: Callable[[Item], Prepared], threads: int = 1
 ) -> Iterator[tuple[Item, Prepared]]:
-    """Yield each item with the result of `prepare`; each thread prepares one item ahead."""
+    """Yield each item with the result of `prepare`, which runs in threads, one item ahead for each thread."""
     pool = ThreadPoolExecutor(threads)
     waiting: deque[tuple[Item, Future[Prepared]]] = deque()
     try:
@@ -24,5 +24,5 @@ def read_ahead(
         while waiting:
             item, prepared = waiting.popleft()
             yield item, prepared.result()
-    finally:  # wait for no thread: if garbage collection ends the generator while a thread starts, both would hang
+    finally:  # do not wait for threads: if garbage collection ends the generator while a thread starts, both would hang
         pool.shutdown(wait=False, cancel_futures=True)

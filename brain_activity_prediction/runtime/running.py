@@ -1,4 +1,4 @@
-"""Run a script's main function and end with one line on stderr and a status if it does not complete."""
+"""Run a script's main function; if it does not complete, end with one line on stderr and an exit status."""
 
 import os
 import signal
@@ -19,15 +19,15 @@ def progress_seconds() -> float:
 
 
 def fill(progress: Any) -> None:
-    """Complete a tqdm progress bar at the end, because it did not count the work of other processes."""
+    """Complete a tqdm progress bar at the end; it has not counted the work of other processes."""
     progress.update(progress.total - progress.n)
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
     """Call a script's main and end the process, with one line on stderr if main did not complete.
 
-    Status 2: a mistake of the user, a broken file, a full disk, or too little memory. STOPPED: stopped by a signal
-    between two steps, or outside of steps; all finished steps are kept.
+    Status 2 means a mistake of the user, a broken file, a full disk, or too little memory. STOPPED means that a signal
+    ended the script between two steps or outside of steps; all finished steps are kept.
     """
     script = Path(sys.argv[0]).name
     show_messages()
@@ -42,18 +42,18 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         print(stopped_line(str(signal_name)), file=sys.stderr)
         sys.exit(STOPPED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for output that Python flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what Python flushes at exit
         print(f"{script}: the program that reads its output, such as head, has ended", file=sys.stderr)
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # of the disk: library errors about the content of a file are InputErrors by now
         if error.filename is None:
             raise
-        print(one_line(f"{script}: {error.filename}: {error.strerror}; check the path and its rights"), file=sys.stderr)
+        print(one_line(f"{script}: {error.filename}: {error.strerror}; check path and permissions"), file=sys.stderr)
         sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        reason = (str(error).splitlines() or ["no more to be had"])[0]
+        reason = (str(error).splitlines() or ["the system gave no reason"])[0]
         remedy = f"all that was finished is kept; free memory or request less, then {CONTINUE}"
         print(one_line(f"{script}: out of memory ({reason}); {remedy}"), file=sys.stderr)
         sys.exit(2)

@@ -18,6 +18,6 @@ DEMO = PACKAGE / "demo"  # run as a module
 
 
 def place_flags(base_dir: Path, dataset: str | None, output: Path | None) -> list[str]:
-    """Return the flags by which every script finds the dataset and the place of the results."""
+    """Return the flags with which every script finds the dataset and the folder of results."""
     chosen = {"--dataset": dataset, "--output": output}
     return ["-d", str(base_dir), *(word for flag, value in chosen.items() if value for word in (flag, str(value)))]

@@ -1,4 +1,4 @@
-"""Share pieces of work between processes, show the progress, and stop between two pieces on a signal."""
+"""Share pieces of work between processes, show the progress, and stop after the current piece on a signal."""
 
 import time
 from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
@@ -13,9 +13,8 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.read_ahead import read_ahead
 from brain_activity_prediction.runtime.running import fill, progress_seconds
 from brain_activity_prediction.runtime.stopping import until_stopped
-from brain_activity_prediction.runtime.wording import are
 
-POLL_S = 0.5  # between two checks of the progress of other processes
+POLL_S = 0.5  # time between two checks of the progress of other processes
 Piece = TypeVar("Piece")
 Key = TypeVar("Key", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
@@ -29,14 +28,14 @@ def shared_work(
     unit: str,
     prepare: Callable[[Piece], Any] | None = None,
 ) -> Iterator[Iterator[tuple[Piece, Any]]]:
-    """Give an iterator over the pieces of work that no other process does, each with the result of `prepare`.
+    """Return an iterator over the pieces of work that no other process does, each with the result of `prepare`.
 
-    unfinished  function that lists the pieces that have no results at the time of the call
+    unfinished  function that lists the pieces that have no results when it is called
     name        function that names a piece in the claims folder
     unit        unit of the progress bar
     prepare     function that prepares the next piece in a thread while the current one is in use; None if not needed
 
-    A piece counts as finished once the loop requests the next one. After a signal, the current piece is finished, then
+    A piece counts as finished when the loop requests the next one. After a signal, the current piece is finished and
     `Stopped` is raised. While other processes work on all unfinished pieces, the iterator waits.
     """
 
@@ -47,7 +46,7 @@ def shared_work(
     def pieces() -> Generator[tuple[Piece, Any], None, None]:
         shared = shared_out(claims, lambda: {("scores",): unfinished()}, 1, name)
         steps = (made for _, made in read_ahead(shared, prepared)) if prepare else map(prepared, shared)
-        with closing(until_stopped(steps)) as until_signal:  # an error in the caller's loop must restore signals here
+        with closing(until_stopped(steps)) as until_signal:  # restores signals after an error in the caller's loop
             for ready in until_signal:
                 for piece, made in ready:
                     yield piece, made
@@ -65,10 +64,12 @@ def shared_work(
 def shared_out(
     claims: Claims, left: Callable[[], Mapping[tuple[Part, ...], Sequence[Key]]], size: int, name: Callable[[Key], str]
 ) -> Iterator[tuple[list[Key], tuple[Part, ...]]]:
-    """Yield unclaimed work until none is left: at a time up to `size` keys, all of which lack the same parts.
+    """Yield unclaimed work until none is left: up to `size` keys at a time, all of which lack the same parts.
 
-    `left` lists afresh what is not yet written: `{parts: keys}`. While other processes work on everything that is left,
-    the iterator yields ([], ()) every POLL_S, so that the caller can finish earlier work and stop.
+    left  function that returns the work whose results are not yet written, `{parts: keys}`
+
+    While other processes work on everything that is left, the iterator yields ([], ()) every POLL_S, so that the caller
+    can finish earlier work and stop.
     """
     given: dict[Key, frozenset[Part]] = {}
     reported, none = False, frozenset[Part]()
@@ -86,13 +87,13 @@ def shared_out(
                     for key in keys:
                         claims.give_back(name(key))
                     break
-                now = frozenset(parts)  # one object that all keys share
+                now = frozenset(parts)  # one object shared by all keys, to save memory
                 given |= {key: now | given[key] if key in given else now for key in keys}
                 yield keys, parts
         if not n_given:
             if not reported:
                 n = sum(map(len, todo.values()))
-                log.info(f"{n} {are(n)} in the hands of other processes: waiting")
+                log.info(f"other processes work on the last {n}; waiting for them")
             reported = True
             time.sleep(POLL_S)
             yield [], ()

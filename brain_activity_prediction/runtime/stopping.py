@@ -1,4 +1,4 @@
-"""Stop between two steps on a signal: Ctrl-C, SIGTERM, or the notice before a job's time limit."""
+"""Stop after the current step on a signal: Ctrl-C, SIGTERM, or the notice before a job's time limit."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ Step = TypeVar("Step")
 class Stopped(BaseException):
     """Raised when a signal stops the work; the message is the name of the signal.
 
-    It is not an Exception, because libraries would catch it.
+    It is a BaseException, because libraries would catch an Exception.
     """
 
 
@@ -30,9 +30,9 @@ def stopped_line(signal_name: str) -> str:
 
 
 def stop_while_importing() -> None:
-    """End the process with `stopped_line` and STOPPED on a signal, from this call on.
+    """From this call on, end the process with `stopped_line` and STOPPED on a signal.
 
-    Scripts use it until `run_script` takes over: imports take seconds, and nothing is written yet.
+    Scripts use it during imports, which take seconds and write nothing, until `run_script` handles signals.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -47,7 +47,7 @@ def stop_while_importing() -> None:
 def until_stopped(steps: Iterable[Step]) -> Generator[Step, None, None]:
     """Yield the steps; on a signal, finish the current step and then raise `Stopped`.
 
-    A second signal has its usual effect, at once.
+    A second signal has its usual effect immediately.
     """
     received: list[str] = []
 
@@ -65,7 +65,7 @@ def until_stopped(steps: Iterable[Step]) -> Generator[Step, None, None]:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Let a signal raise `Stopped` anywhere in the main thread within the block, except in `until_stopped`."""
+    """Make signals raise `Stopped` immediately within the block, except while `until_stopped` handles them."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(signal.Signals(number).name)

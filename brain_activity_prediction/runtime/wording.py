@@ -25,7 +25,7 @@ def were(n: int) -> str:
 
 
 def prompt_name(prompt: int | None) -> str:
-    """Name a prompt: `prompt 3`; `no prompt` for None, which stands for the streams that no prompt changes."""
+    """Return the name of a prompt: `prompt 3`; `no prompt` for None (streams that do not depend on a prompt)."""
     return "no prompt" if prompt is None else f"prompt {prompt}"
 
 
@@ -41,16 +41,16 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable) -> str:
-    """Return ` (did you mean V1v or V1d?)`, or an empty text if no known name is similar; names may be model ids."""
+    """Return ` (did you mean V1v or V1d?)`; empty if no known name is similar. Names with / count as model ids."""
     names = [str(name) for name in known]
     near = near_models if any("/" in name for name in names) else near_names
     return _suggested(near(str(word), names))
 
 
 def near_names(word: str, known: Iterable) -> list[str]:
-    """Return the known names that begin with the word, else the most similar name.
+    """Return the known names that begin with the word, or else the most similar name.
 
-    Upper and lower case are equal, and so are _ and -.
+    Upper and lower case count as equal, as do _ and -.
     """
     names, plain = {str(name): _plain(name) for name in known}, _plain(word)
     begun = [name for name, one in names.items() if len(plain) > 1 and one.startswith(plain)]
@@ -59,7 +59,7 @@ def near_names(word: str, known: Iterable) -> list[str]:
 
 
 def near_models(given: str, ids: Iterable[str]) -> list[str]:
-    """Return the model ids similar to a given id, folder name (org_model), path, or name without organisation."""
+    """Return the model ids that are similar to an id, a folder name (org_model), a path, or a name without org."""
     ids = sorted(ids)
     if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
         return near
@@ -68,14 +68,14 @@ def near_models(given: str, ids: Iterable[str]) -> list[str]:
 
 
 def no_such_path(path: Path) -> str:
-    """Return `DIR/nam does not exist (did you mean DIR/name?)`, or what there is instead of a file or folder."""
+    """Return `DIR/nam does not exist (did you mean DIR/name?)`, or why an existing path is the wrong kind."""
     if path.exists():
-        return f"{path} is a folder: give a file" if path.is_dir() else f"{path} is no folder, or no ordinary file"
+        return f"{path} is a folder: give a file" if path.is_dir() else f"{path} is not a folder, or not a regular file"
     return f"{path} does not exist{near_path(path)}"
 
 
 def near_path(path: Path) -> str:
-    """Return ` (did you mean DIR/name?)`, from existing names next to the first missing part of a path."""
+    """Return ` (did you mean DIR/name?)` with existing names that are similar to the first missing part of a path."""
     missing = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
     try:
         near = near_names(missing.name, os.listdir(missing.parent))

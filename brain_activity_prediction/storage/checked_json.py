@@ -1,6 +1,7 @@
-"""Write JSON records, and read them as untrusted input: a dataclass is the schema, its annotations are the types.
+"""Write JSON records, and read them as untrusted input.
 
-Only plain data are returned. A record describes a request or an event and never names code to run.
+A dataclass is the schema of a record, with its annotations as types. Only plain data are returned, so that a record can
+never name code that is run.
 """
 
 import json
@@ -19,7 +20,7 @@ Record = TypeVar("Record")
 
 
 def read_json(path: Path, kind: type[Record], remedy: str) -> Record:
-    """Read the record in a JSON file; raise `Damaged`, with field and remedy, if it does not fit the schema."""
+    """Read the record in a JSON file; raise `Damaged`, which names the field and the remedy, if it has a wrong form."""
     with reading(path, remedy):
         return checked(json.loads(read_bytes(path, LARGEST_BYTES)), kind)
 
@@ -34,8 +35,8 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
 def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
     """Return a JSON value as an instance of the type `kind`, or raise ValueError.
 
-    A kind is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass. A dataclass is read
-    from its fields by name, and can check more in `__post_init__`.
+    `kind` is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass. A dataclass is made
+    from a JSON object with its fields, and can check more in `__post_init__`.
     """
     if kind is Any or (type(value) is kind and kind is not float):
         return value

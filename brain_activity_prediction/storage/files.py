@@ -19,8 +19,8 @@ from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 HOUR_S = 3600
 SAMPLE_BYTES, SAMPLES = 4096, 64
 FULL = {errno.ENOSPC, errno.EDQUOT}
-# System errors that a damaged file causes, because a wrong offset in it may lead anywhere. All other errors come from
-# the disk, the network or permissions: the file itself may be intact.
+# System errors that a damaged file may cause, for instance by a wrong offset. All other errors come from the disk, the
+# network or permissions, and the file itself may be intact.
 OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -33,9 +33,9 @@ _seen: dict[Path, tuple[tuple[int, int], float]] = {}
 def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
     """Turn any library error about a broken file into an InputError of one line that names the file and the remedy.
 
-    h5py, nibabel, json and zlib each raise their own kinds, so every kind is caught: keep the block down to the
-    library's calls. Raises `Damaged` for broken content, another InputError for a problem of the disk or of
-    permissions.
+    h5py, nibabel, json and zlib each raise their own kinds of errors. All kinds are therefore caught, so that the block
+    should contain only the library's calls. Raises `Damaged` for broken content, and another InputError for a problem
+    of the disk or of permissions.
     """
     try:
         yield
@@ -84,11 +84,11 @@ def samples(path: Path) -> Iterator[bytes]:
 def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
     """Yield a path next to `path` to write to; flush it and rename it to `path` at the end of the block.
 
-    Readers never see half a file, and a block that fails or is killed leaves the old file unchanged. With `first`, it
-    raises FileExistsError if the file exists by then, on disks that have hard links.
+    Readers never see half a file, and a block that fails or is killed leaves the old file unchanged. With `first`,
+    raises FileExistsError if the file exists at the end of the block, provided that the disk has hard links.
     """
     path = Path(path)
-    # Keep the suffix, because nibabel and pandas choose format and compression by it. The whole name may be too long.
+    # Keep the suffix, by which nibabel and pandas choose format and compression, but not a name that may be too long.
     aside = path.with_name(f".{own_name()}~{uuid.uuid4().hex[:8]}~{path.name[-24:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,15 +123,15 @@ def _linked(aside: Path, path: Path) -> bool:
 
 
 def check_room(folder: Path, n_bytes: float, content: str) -> None:
-    """Raise InputError if a folder, existing or not, cannot be written to, or its disk lacks the room."""
+    """Raise InputError if a folder, which need not exist yet, cannot be written to, or if its disk lacks the room."""
     there = next(path for path in (folder, *Path(folder).absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {folder}: {there} is read-only, or no folder")
+        raise InputError(f"cannot write to {folder}: {there} is read-only or not a folder")
     free = shutil.disk_usage(there).free
     if n_bytes > free:
         raise InputError(
-            f"no room for {content} in {folder}: {readable(n_bytes)} are needed, {readable(free)} are free; free at "
-            f"least {readable(n_bytes - free)}, then run this again"
+            f"no room for {content} in {folder}: {readable(n_bytes)} are needed, but {readable(free)} are free: free "
+            f"at least {readable(n_bytes - free)} more, then run this again"
         )
 
 
@@ -144,19 +144,19 @@ def readable(n_bytes: float) -> str:
 def remove_left_behind(folder: Path) -> None:
     """Delete the temporary files that killed writers left in a folder and its subfolders.
 
-    A file of a writer on another machine is deleted once this process has seen it unchanged for an hour, because clocks
-    may differ.
+    A file of a writer on another machine is deleted after this process has seen it unchanged for an hour. Times of
+    change are not compared with this machine's clock, because clocks may differ.
     """
     for aside in Path(folder).rglob(".*~*"):
         if writer := TEMPORARY.fullmatch(aside.name):
             dead = is_dead(writer[1])
-            with suppress(OSError):  # its writer has renamed it just now, or it is a folder
+            with suppress(OSError):  # its writer has just renamed it, or it is a folder
                 if dead or (dead is None and _seen_unchanged_s(aside) > HOUR_S):
                     aside.unlink()
 
 
 def _seen_unchanged_s(path: Path) -> float:
-    """Return the seconds, by this process's clock, since a file last changed its size or time of change."""
+    """Return the seconds since this process first saw the file with its present size and time of change."""
     found = path.lstat()
     state, now = (found.st_size, found.st_mtime_ns), time.monotonic()
     if path not in _seen or _seen[path][0] != state:
@@ -165,7 +165,7 @@ def _seen_unchanged_s(path: Path) -> float:
 
 
 def open_for_writing(path: Path, flags: int) -> int:
-    """Return a descriptor of the file; raise InputError for pipes, folders, and links, which could lead anywhere."""
+    """Return a descriptor of the file; raise InputError for pipes, folders, and links, which could lead elsewhere."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)

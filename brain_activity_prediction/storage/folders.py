@@ -1,4 +1,4 @@
-"""Output folders, named only by settings that change the numbers."""
+"""Names of output folders, which contain only settings that change the numbers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from brain_activity_prediction.runtime.wording import prompt_name
 
 LONGEST_ID = 96  # longest model id on the Hugging Face hub; a folder's name may have 255 bytes
 PROTOCOLS = ("standard", "paper")
-FOLDS = "folds"  # in a folder of scores, the folders of the outer folds of a nested cross-validation
+FOLDS = "folds"  # subfolder of a folder of scores, with a folder for each outer fold of a nested cross-validation
 PLANTED = "planted.json"  # marks a BASE_DIR of simulated data, and records the simulated truth
-NSD_IMAGES = ("algonauts2023", "nsd_synthetic")  # datasets whose hidden states are NSD's, by NSD's ids
+NSD_IMAGES = ("algonauts2023", "nsd_synthetic")  # have NSD's image ids and share its hidden states
 Subject: TypeAlias = "int | str"  # a number for NSD, the dataset's own name for others
 
 
 @dataclass(frozen=True)
 class Output:
-    """The place of one dataset's results: a folder, and the dataset's name; None for NSD, whose results lie on top."""
+    """The place of one dataset's results: a folder, and the dataset's name, which is None for NSD."""
 
     folder: Path
     dataset: str | None = None
@@ -28,13 +28,13 @@ class Output:
     def part(self, name: str) -> Path:
         """Return `folder/name` for NSD, and `folder/name/dataset` for other datasets.
 
-        Hidden states of a dataset in NSD_IMAGES are those of NSD.
+        Datasets in NSD_IMAGES share NSD's folder of hidden states.
         """
         of_nsd = name == "image_embeddings" and self.dataset in NSD_IMAGES
         return self.folder / name / ("" if of_nsd else self.dataset or "")
 
 
-Place: TypeAlias = "Output | Path"  # a plain path is the folder of NSD's results
+Place: TypeAlias = "Output | Path"  # a plain path means the results of NSD in this folder
 
 
 def part_of(place: Place, name: str) -> Path:
@@ -48,14 +48,14 @@ def stored_id(model_id: str, random_weights: int | None) -> str:
 
 
 def model_folder(model_id: str) -> str:
-    """Return `org/model` as the folder name `org_model`."""
+    """Return the folder name of a model id: `org_model` for `org/model`."""
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id) or len(model_id) > LONGEST_ID:
         raise InputError(f"{model_id!r} is not a model id; ids look like org/model")
     return model_id.replace("/", "_")
 
 
 def embeddings_folder(place: Place, model_id: str, prompt: int | None) -> Path:
-    """Return the folder of a model's hidden states; `prompt` is None for streams without a prompt."""
+    """Return the folder of a model's hidden states; `prompt` is None for streams that do not depend on a prompt."""
     return part_of(place, "image_embeddings") / prompt_folder(prompt) / model_folder(model_id)
 
 
@@ -73,7 +73,7 @@ def alignment_folder(
 
 
 def fold_folder(folder: Path, fold: int | None) -> Path:
-    """Return the folder of one outer fold's scores, in the folder of a model's scores; None is the latter."""
+    """Return the folder of one outer fold's scores within a folder of scores; for None, the latter itself."""
     return folder if fold is None else folder / FOLDS / f"fold_{fold}"
 
 
@@ -88,7 +88,7 @@ def subject_name(subject: Subject) -> str:
 
 
 def subject_of(folder_name: str) -> Subject:
-    """Return the subject of a folder that `subject_name` named."""
+    """Return the subject of a folder; the inverse of `subject_name`."""
     match = re.fullmatch("subj([0-9]{2,4})", folder_name)
     return int(match[1]) if match else folder_name
 
@@ -99,7 +99,7 @@ def subject_folder(place: Place, subject: Subject, protocol: str = PROTOCOLS[0])
 
 
 def scores_folder(place: Place, protocol: str = PROTOCOLS[0]) -> Path:
-    """Return the folder of all scores; each protocol has its own, because it changes the numbers."""
+    """Return the folder of all scores of a protocol."""
     return part_of(place, scores_name(protocol))
 
 
@@ -109,7 +109,7 @@ def scores_name(protocol: str) -> str:
 
 
 def reported_files(place: Place) -> list[Path]:
-    """Return the score tables and settings, of all protocols, that a report is made from."""
+    """Return the score tables and settings, of all protocols, from which a report is made."""
     patterns = ("scores.parquet", "similarity.parquet", "settings.json")
     below = [f"*/*prompt*/*/{name}" for name in patterns]
     below += [

@@ -23,7 +23,7 @@ class Grid:
     path: Path
     shape: tuple[int, ...]
     affine: np.ndarray
-    has_affine: bool = True  # False if the header states no affine: `affine` is then nibabel's guess
+    has_affine: bool = True  # False if the header states no affine; `affine` is then nibabel's default
 
     @property
     def axes(self) -> str:
@@ -33,13 +33,13 @@ class Grid:
     def reoriented(self, orientation: np.ndarray) -> "Grid":
         """Return the grid with its axes in another order and direction.
 
-        orientation  nibabel's array (3, 2)
+        orientation  orientation in the form of nibabel, (3, 2)
         """
         shape = tuple(self.shape[axis] for axis in np.argsort(orientation[:, 0]))
         return replace(self, shape=shape, affine=self.affine @ inv_ornt_aff(orientation, self.shape))
 
     def along(self, axes: str) -> "Grid":
-        """Return the same voxels with the given axes, such as RAS; a grid without an affine stays unchanged."""
+        """Return the grid of the same voxels with these axes, such as RAS; without an affine, it stays unchanged."""
         change = _change(self.affine, axcodes2ornt(axes))
         return self.reoriented(change) if self.has_affine and np.isfinite(change).all() else self
 
@@ -53,8 +53,8 @@ class Grid:
 def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
     """Return a view of an array (X, Y, Z, ...) on the grid `own` in the voxel order of the grid `reference`.
 
-    A file without an affine is matched by index if the shapes are equal, with one message for each folder. Raises
-    InputError if the two grids have different voxels.
+    If one of the files has no affine, voxels are matched by index, provided that the shapes are equal; this is reported
+    once for each folder. Raises InputError if the two grids have different voxels.
     """
     if own.has_affine and reference.has_affine:
         if _same(own, reference):
@@ -67,8 +67,8 @@ def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
             _report_matched_by_index(*((own, reference) if not own.has_affine else (reference, own)))
         return numbers
     raise InputError(
-        f"{own.path} has {own}, but {reference.path} has {reference}: replace the one that is another subject's, or of "
-        "another resolution"
+        f"{own.path} has {own}, but {reference.path} has {reference}: replace the file that belongs to another subject "
+        "or has another resolution"
     )
 
 
@@ -89,6 +89,6 @@ def _report_matched_by_index(lacking: Grid, other: Grid) -> None:
         return
     _folders_reported.add(folder)
     log.warning(
-        f"{lacking.path} states no affine (its sform and qform codes are 0): its voxels, and those of similar "
-        f"files in its folder, are taken in the order of {other.path}"
+        f"{lacking.path} states no affine (its sform and qform codes are 0). The voxels of this file, and of "
+        f"similar files in its folder, are assumed to have the order of {other.path}"
     )

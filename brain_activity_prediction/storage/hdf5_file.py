@@ -1,7 +1,8 @@
-"""Open HDF5 files that may be damaged or malicious: all data come from the file itself and fit into memory.
+"""Read HDF5 files that may be damaged or malicious: all data must come from the file itself and fit into memory.
 
-HDF5 trusts the file: a dataset may read its numbers from any other file of this machine, a chunk may claim any size or
-inflate to a thousand times its own, and a chunk smaller than its checksum ends the process with a segmentation fault.
+The HDF5 library trusts a file: a dataset may read its numbers from any other file of this machine, a chunk may state
+any size or inflate to a thousand times its size, and a chunk smaller than its checksum ends the process with a
+segmentation fault.
 """
 
 import math
@@ -17,7 +18,7 @@ import numpy as np
 from brain_activity_prediction.storage.files import reading
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-USER_BLOCKS = (0, 512)  # bytes before the HDF5 content: MATLAB puts its own header of 512 bytes there
+USER_BLOCKS = (0, 512)  # bytes before the HDF5 content; MATLAB puts its own header of 512 bytes there
 LARGEST_CHUNK_BYTES = 2**28
 CHECKSUM_BYTES = 4
 # The supported filters, with the largest ratio of their output to the stored chunk: deflate expands a byte to at most
@@ -43,9 +44,10 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Dataset:
-    """Return a dataset of numbers or fixed-length text that is stored in the file itself; else raise ValueError.
+    """Return a dataset; raise ValueError unless it holds numbers or fixed-length text, stored in the file itself.
 
-    Checking the position of each chunk takes seconds for NSD's betas. `hdf5_chunks` does not need this check.
+    check_chunks  whether to check the position of each chunk, which takes seconds for NSD's betas; `hdf5_chunks` does
+                  not need this
     """
     data = _own_dataset(file, name)
     if data.dtype.kind not in "iufS":
@@ -58,7 +60,7 @@ def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Datas
 
 
 def check_written(data: h5py.Dataset) -> None:
-    """Raise ValueError if a part of a `dataset` was never written, as where its program was stopped; it reads as 0."""
+    """Raise ValueError if a part of a `dataset` was never written, because its program was stopped; it reads as 0."""
     if data.chunks:
         n = math.prod(-(-size // step) for size, step in zip(data.shape, data.chunks, strict=True))
         if n_missing := n - data.id.get_num_chunks():
@@ -68,10 +70,10 @@ def check_written(data: h5py.Dataset) -> None:
 
 
 def dataset_of_files(file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset (n,) whose elements are the bytes of whole files, such as JPEGs; else raise ValueError."""
+    """Return a dataset (n,) of which each element has the bytes of a file, such as a JPEG; else raise ValueError."""
     data = _own_dataset(file, name)
     if data.ndim != 1 or h5py.check_vlen_dtype(data.dtype) != "uint8":
-        raise ValueError(f"{name} is no list of files")
+        raise ValueError(f"{name} is not a list of files")
     return data
 
 
@@ -82,14 +84,14 @@ def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if not isinstance(data, h5py.Dataset):
         raise ValueError(f"{name} is no array of numbers")
     if data.external or data.is_virtual:
-        raise ValueError(f"the numbers of {name} lie in other files")
+        raise ValueError(f"the numbers of {name} are in other files")
     return data
 
 
 def read_part(data: h5py.Dataset, *part: slice | int) -> np.ndarray:
-    """Read `data[part]` of a `dataset`; raise ValueError if a chunk inflates to more than its own size.
+    """Read `data[part]` of a `dataset`; raise ValueError if a chunk inflates to more than its full size.
 
-    part  a slice with step 1 or an index for each of the leading axes; all other axes are read whole
+    part  for each of the leading axes, an index or a slice with step 1; all other axes are read whole
     """
     if data.chunks and _may_inflate(data):
         spans = [
@@ -114,7 +116,7 @@ def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
 
 
 def _filters(data: h5py.Dataset) -> list[int]:
-    """Return the filters of a dataset's chunks; raise ValueError for an unsupported or repeated one."""
+    """Return the filters of a dataset's chunks; raise ValueError for an unsupported or repeated filter."""
     properties = data.id.get_create_plist()
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     if not GROWTH.keys() >= set(filters) or len(set(filters)) < len(filters):
@@ -126,19 +128,19 @@ def _filters(data: h5py.Dataset) -> list[int]:
 
 
 def _largest_stored(data: h5py.Dataset) -> int:
-    """Return the largest possible stored size of a chunk: zlib enlarges incompressible data by a thousandth."""
+    """Return the largest possible stored size of a chunk; zlib enlarges incompressible data by up to a thousandth."""
     n_bytes = math.prod(data.chunks) * data.dtype.itemsize
     return n_bytes + n_bytes // 1000 + 64
 
 
 def _may_inflate(data: h5py.Dataset) -> bool:
-    """Return whether a stored chunk of this dataset can inflate to more than its own size."""
+    """Return whether a stored chunk of this dataset could inflate to more than LARGEST_CHUNK_BYTES."""
     growth = max((GROWTH[one] for one in _filters(data)), default=1)
     return growth > 1 and _largest_stored(data) * growth > LARGEST_CHUNK_BYTES
 
 
 def _check_inflated(data: h5py.Dataset, corner: Sequence[int]) -> None:
-    """Raise ValueError if the chunk at `corner` inflates to more than its own size, without using that memory."""
+    """Raise ValueError if the chunk at `corner` inflates to more than its full size, without using that memory."""
     filters, stored = _filters(data), data.id.get_chunk_info_by_coord(tuple(corner)).size
     if stored * max(GROWTH[one] for one in filters) <= LARGEST_CHUNK_BYTES:
         return
@@ -163,6 +165,4 @@ def _check_chunks(data: h5py.Dataset, file: h5py.File) -> None:
 
     data.id.chunk_iter(check)
     if wrong:
-        raise ValueError(
-            f"{len(wrong)} chunks of {data.name} do not lie within the file, or have a size they cannot have"
-        )
+        raise ValueError(f"{len(wrong)} chunks of {data.name} are outside of the file, or have an impossible size")

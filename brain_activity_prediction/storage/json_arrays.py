@@ -1,6 +1,6 @@
-"""Read the arrays of a large JSON file one element at a time, in little memory.
+"""Read the arrays of a large JSON file one element at a time, with little memory.
 
-The file holds one object, whose values are arrays or small values, such as the annotation files of COCO.
+The file holds one object whose values are arrays or small values. COCO's annotation files have this form.
 """
 
 import json
@@ -49,7 +49,7 @@ class _Text:
 
     def expect(self, character: str) -> None:
         if self.next_character() != character:
-            raise ValueError(f"{self.next_character()!r} stands where {character!r} must")
+            raise ValueError(f"{self.next_character()!r} was found instead of {character!r}")
         self.place += 1
 
     def comma(self, end: str) -> None:
@@ -63,7 +63,7 @@ class _Text:
         while True:
             try:
                 value, end = self.decoder.raw_decode(self.held, self.place)
-                if end < len(self.held):  # else a number may go on
+                if end < len(self.held):  # otherwise the next part of the file may continue a number
                     self.place = end
                     return value
             except ValueError:
@@ -80,4 +80,4 @@ class _Text:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number in JSON")

@@ -1,6 +1,6 @@
-"""Record in a note which files a result was made from; the result is up to date while these files stay the same.
+"""Record in a note the files from which a result was made; the result is up to date while these files stay the same.
 
-The note is written last, so that a killed run leaves no note. Times of change are compared for equality only, because
+The note is written last, so that a killed run leaves no note. Times of change are only compared for equality, because
 clocks may be wrong.
 """
 
@@ -33,12 +33,12 @@ def state_of(folder: Path, paths: Iterable[Path]) -> str:
 
 
 def write_note(folder: Path, state: str) -> None:
-    """Record what the results in a folder were made from."""
+    """Record the digest of the files from which the results in a folder were made."""
     write_json(folder / NAME, Note(state))
 
 
 def noted(folder: Path) -> str | None:
-    """Return what the results in a folder were made from; None if they are unfinished or have no note."""
+    """Return the digest of the files from which the results in a folder were made; None without a valid note."""
     if not (folder / NAME).is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""The rate of a model in its last test run, from which `sweep.py plan` estimates hours before any unit has finished."""
+"""Store the speed of a model in its last test run, from which `sweep.py plan` estimates hours before results exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from brain_activity_prediction.storage.folders import model_folder
 
 @dataclass(frozen=True)
 class MeasuredRate:
-    """Seconds that a model takes for an image: for these streams and prompts, on a kind of device, cpu or gpu."""
+    """Seconds that a model takes for an image, with these streams and prompts, on one kind of device, cpu or gpu."""
 
     kind: str
     streams: list[str]
@@ -27,15 +27,15 @@ class MeasuredRate:
 
 
 def record_rate(base_dir: Path, model_id: str, rate: MeasuredRate) -> None:
-    """Keep the rate of a model; a folder that cannot be written only costs the estimate."""
+    """Store the rate of a model; if that fails, only the estimate is missing later."""
     try:
         write_json(_path(base_dir, model_id), rate)
     except InputError as error:
-        log.info(f"the rate is not recorded for sweep.py plan: {error}")
+        log.info(f"the speed could not be recorded, so sweep.py plan cannot estimate hours: {error}")
 
 
 def read_rate(base_dir: Path, model_id: str) -> MeasuredRate | None:
-    """Read the rate of a model; None without a test run."""
+    """Read the rate of a model; None if it has had no test run."""
     path = _path(base_dir, model_id)
     return read_json(path, MeasuredRate, "delete it") if path.exists() else None
 

@@ -1,4 +1,4 @@
-"""Read NIfTI volumes to the last byte, so that the checksum at the end of a .nii.gz is verified."""
+"""Read NIfTI files to the last byte, so that the checksum at the end of a .nii.gz is verified."""
 
 import gzip
 import logging
@@ -19,7 +19,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid, on_grid
 
-HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by header length in bytes, the first number of a file
+HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by the first number of a file, the length of its header in bytes
 # Silence nibabel's log of header flaws, because this module reports them itself.
 QUIET = logging.Logger("nifti headers", logging.CRITICAL)
 LARGEST_VOLUME = 2**24  # voxels; NSD's 1.8 mm volumes have under 10**6
@@ -30,7 +30,7 @@ LARGEST_OVERHANG = 2**20  # largest number of bytes before the voxel values, and
 class Volumes:
     """An open NIfTI file: its values, shape (X, Y, Z) or (X, Y, Z, n), and its voxel grid."""
 
-    numbers: ArrayProxy  # indexed like an array; reads only the requested part, fastest in file order
+    numbers: ArrayProxy  # indexed like an array; only the requested part is read, fastest in file order
     grid: Grid
 
     @property
@@ -47,8 +47,8 @@ class Volumes:
 def open_volumes(path: Path) -> Iterator[Volumes]:
     """Open a .nii or .nii.gz file as `Volumes`.
 
-    Raises InputError for other files and, at the end of the block, for damage anywhere in the file: gzip detects it
-    only after reading all of it.
+    Raises InputError for other files. Damage is reported at the end of the block, because gzip detects it only after
+    the whole file has been read.
     """
     with reading(path), _opened(path) as file:
         header = _header(file)
@@ -57,7 +57,7 @@ def open_volumes(path: Path) -> Iterator[Volumes]:
         file.seek(header.get_data_offset() + math.prod(volumes.shape) * volumes.numbers.dtype.itemsize)
         file.read(LARGEST_OVERHANG)
         if file.read(1):
-            raise ValueError("it goes on after its last volume")
+            raise ValueError("it has more bytes after its last volume")
 
 
 def read_volume(path: Path) -> tuple[np.ndarray, Grid]:
@@ -71,7 +71,7 @@ def read_volume(path: Path) -> tuple[np.ndarray, Grid]:
 def read_volume_on(path: Path, reference: Grid) -> np.ndarray:
     """Read the single volume (X, Y, Z) of a file in the voxel order of the `reference` grid.
 
-    Raises InputError if the file has other voxels: another shape, size, position or angle.
+    Raises InputError if the file's voxels differ in number, size, position or angle.
     """
     numbers, grid = read_volume(path)
     return on_grid(numbers, grid, reference)

@@ -1,11 +1,10 @@
-"""HDF5 files with a checksum for every byte: a header with checksums precedes the data.
+"""Write and read HDF5 files in which a header with checksums precedes the data, so that every byte is protected.
 
-HDF5's own checksums let damage pass: a block of zeros satisfies Fletcher-32, and names, shapes and addresses have no
-checksum unless the newest format is chosen. A sealed file therefore begins with a user block, which HDF5 tools skip: 16
-hex digits of the SHA-256 of the rest of the block, then JSON, filled up with zeros. The JSON holds the sizes of the
-block and of the file, the SHA-256 of everything after the block, a description of the file, and the position and
-SHA-256 of each piece of each dataset. Data are read from these positions without HDF5: one open and one read for each
-piece.
+HDF5's own checksums do not detect all damage: a block of zeros satisfies Fletcher-32, and names, shapes and addresses
+have no checksum unless the newest format is chosen. A sealed file therefore begins with a user block, which HDF5 tools
+skip. The block holds 16 hex digits of the SHA-256 of the rest of the block, then JSON, padded with zeros. The JSON
+holds the sizes of the block and of the file, the SHA-256 of everything after the block, a description of the file, and
+the position and SHA-256 of each piece of each dataset. Data are read from these positions without HDF5.
 
 A dataset is one piece, or is cut into pieces along one axis: `cuts` is `{name: (axis, step)}`. Pieces are uncompressed
 HDF5 chunks.
@@ -65,7 +64,14 @@ class Stored:
 
 @dataclass(frozen=True)
 class Seal:
-    """The header of a sealed file."""
+    """The header of a sealed file.
+
+    block     size of the user block in bytes
+    size      size of the file in bytes
+    rest      digest of all bytes after the block
+    about     description of the file
+    datasets  datasets by name
+    """
 
     block: int
     size: int
@@ -127,7 +133,7 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 
 def read_piece(path: Path, name: str, number: int) -> np.ndarray:
-    """Read one piece of a dataset, without dropping the axis along which it is cut; errors as in `read_array`."""
+    """Read one piece of a dataset; the axis along which it is cut is kept. Raises the same errors as `read_array`."""
     with _opened(path) as file:
         return _read_piece(file, name, _read_seal(file).datasets[name], number)
 
@@ -181,7 +187,7 @@ def _write_hdf5(
 
 
 def _block_size(arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts) -> int:
-    """Return the size of the user block: a power of two, as HDF5 requires, in which the header fits."""
+    """Return the size of a user block that holds the header; HDF5 requires a power of two."""
     pieces = sum(array.shape[cuts[name][0]] // cuts[name][1] + 1 for name, array in arrays.items())
     needed = 512 + len(json.dumps(about)) + 40 * pieces + sum(200 + len(name) for name in arrays)
     return max(SMALLEST_BLOCK, 1 << needed.bit_length())
@@ -203,7 +209,7 @@ def _read_seal(file: BinaryIO) -> Seal:
         raise ValueError("its header does not match its checksum")
     seal, n_bytes = checked(json.loads(text.rstrip(b"\0")), Seal, "its header"), os.fstat(file.fileno()).st_size
     if seal.size != n_bytes:
-        raise ValueError(f"it has {n_bytes} bytes, not the {seal.size} it was written with")
+        raise ValueError(f"it has {n_bytes} bytes, but was written with {seal.size}")
     for name, stored in seal.datasets.items():
         if not stored.is_possible or stored.n_bytes > n_bytes:
             raise ValueError(f"its header promises {stored.shape} of {stored.dtype} in pieces {stored.cut} as {name}")

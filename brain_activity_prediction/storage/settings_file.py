@@ -12,13 +12,13 @@ from brain_activity_prediction.storage.files import read_bytes, reading, written
 
 NAME, CHECKSUM = "settings.json", "checksum"
 LARGEST_BYTES = 2**20
-ORIGIN = "made_from"  # key of the input files: they explain why a digest differs, and are not settings
+ORIGIN = "made_from"  # key of the input files, which are not settings but explain why a digest differs
 RESPONSES, WEIGHTS = "responses", "weights"  # keys of the digests of all responses and of a model's files
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
 CONTENT = "content "  # prefix of the digest that names weights without a revision
 MOST_NAMED = 3
-DEFAULTS = {"split": "own", "trials": "average"}  # values of settings that are recorded only if the user chose others
-KINDS = {  # types of the settings that code reads back; all other settings are only compared
+DEFAULTS = {"split": "own", "trials": "average"}  # settings that are recorded only if they differ from these values
+KINDS = {  # types of the settings that are used after reading; all other settings are only compared
     **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
     **dict.fromkeys(("template", "quantize"), str | None),
     **dict.fromkeys(("num_alphas", "folds", "max_new_tokens"), int),
@@ -39,14 +39,14 @@ def recorded_settings(folder: Path, remedy: str) -> dict | None:
     with reading(path, remedy):
         settings = dict(json.loads(read_bytes(path, LARGEST_BYTES)))
         if settings.pop(CHECKSUM, None) != _checksum(settings):
-            raise ValueError("it is not what was recorded")
+            raise ValueError("it was changed after it was recorded")
         for name, value in settings.items():
             checked(value, KINDS.get(OF_STATES.sub("", name, count=1), Any), f"field {name!r}")
         return settings
 
 
 def record_settings(folder: Path, settings: Mapping, first: bool = False) -> None:
-    """Write `settings.json` with a checksum, replacing an old file; with `first`, refuse (FileExistsError)."""
+    """Write `settings.json` with a checksum; with `first`, raise FileExistsError instead of replacing an old file."""
     with written_whole(folder / NAME, first) as path:
         recorded = {**settings, CHECKSUM: _checksum(settings)}
         path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
@@ -55,22 +55,22 @@ def record_settings(folder: Path, settings: Mapping, first: bool = False) -> Non
 def fingerprint(settings: Mapping) -> str:
     """Return a fingerprint of settings: the letter `s` and eight hexadecimal digits.
 
-    The letter keeps other tools from reading `009e9240` as infinity or `12345678` as a count.
+    Without the letter, other tools might read `009e9240` as infinity or `12345678` as a number.
     """
     content = json.dumps(comparable(settings), sort_keys=True).encode()
     return f"s{hashlib.blake2b(content, digest_size=4).hexdigest()}"
 
 
 def comparable(settings: Mapping) -> dict:
-    """Return the settings that two runs can be compared by: all but the record of the input files."""
+    """Return the settings by which two runs are compared: all except the record of the input files."""
     return {name: value for name, value in settings.items() if name != ORIGIN}
 
 
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
-    """Return `name = value, this run has value` for the first setting that differs; None if all agree.
+    """Return `name = value, but this run has value` for the first setting that differs; None if all agree.
 
-    Digests come last, because other settings may explain them, and are never shown: if only a digest differs, the
-    changed files are named.
+    Digests are compared last, because other settings may explain them, and are never shown: if only a digest differs,
+    the changed files are named.
     """
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
     known, wanted = _with_defaults(known), _with_defaults(wanted)
@@ -84,7 +84,7 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
         return changed
     if name.endswith(WEIGHTS) and any(CONTENT in str(side[name]) for side in (known, wanted)):
         return "other weights" if name == WEIGHTS else f"states of other weights ({name})"
-    return f"{name} = {known[name]}, this run has {wanted[name]}"
+    return f"{name} = {known[name]}, but this run has {wanted[name]}"
 
 
 def _with_defaults(settings: Mapping) -> dict[str, Any]:
@@ -92,12 +92,12 @@ def _with_defaults(settings: Mapping) -> dict[str, Any]:
 
 
 def other_responses(known: Mapping, wanted: Mapping) -> str | None:
-    """Return `first_difference` of only the settings that change the responses."""
+    """Return the `first_difference` of the settings that change the responses; None if these agree."""
     return first_difference(*({name: side[name] for name in OF_RESPONSES if name in side} for side in (known, wanted)))
 
 
 def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
-    """Name the inputs, `{name: content identifier}`, that differ between two runs with different responses."""
+    """Describe the inputs, `{name: content identifier}`, that differ between two runs with different responses."""
     if not known or not wanted:
         return "other responses (same sessions and scaling: the files of betas, design or mask have changed)"
     if known.get("format") != wanted.get("format"):
@@ -127,7 +127,7 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _but_files(inputs: Mapping) -> dict:
-    """Return the inputs that are settings; a file has a slash in its name and the value [size, time of change]."""
+    """Return the inputs that are settings, not files; the name of a file has a slash."""
     return {name: value for name, value in inputs.items() if "/" not in name}
 
 

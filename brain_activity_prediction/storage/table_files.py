@@ -1,4 +1,4 @@
-"""Store a table as CSV for people and as Parquet, which keeps types, for programs; both have the same rows.
+"""Store a table as CSV for people, and as Parquet for programs, which keeps types; both have the same rows.
 
 The values in Parquet carry checksums, which are verified on reading.
 """
@@ -27,7 +27,7 @@ LARGEST_ROWS, LARGEST_BYTES = 2**21, 2**30  # a table of 100 layers, 8 streams a
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write `NAME.parquet` and then `NAME.csv`, without the index: a CSV file always has its Parquet file."""
+    """Write `NAME.parquet` and then `NAME.csv`, so that a CSV file always has its Parquet file; omit the index."""
     remove_left_behind(folder)
     with written_whole(folder / f"{name}.parquet") as path:
         table.to_parquet(path, index=False, write_page_checksum=True)
@@ -36,7 +36,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet file, or some columns; raise `Damaged`, with the remedy, if it is broken or lacks a column."""
+    """Read a Parquet file, or some columns; raise `Damaged` with the remedy if it is broken or lacks a column."""
     import pandas as pd
 
     with reading(path, remedy):
@@ -45,7 +45,7 @@ def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) ->
 
 
 def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
-    """Read an alignment's score table; raise `Damaged` also if it belongs to another folder."""
+    """Read an alignment's score table; raise `Damaged` if it is broken or belongs to another folder."""
     import pandas as pd
 
     table = read_table(path, remedy)
@@ -68,7 +68,8 @@ def check_place(folder: Path, subject: Subject, model_id: str, prompt: int | Non
 def open_table(path: Path) -> pyarrow.parquet.ParquetFile:
     """Open a Parquet file; raise ValueError if it is larger than any table of scores can be.
 
-    Encoded values may be small on disk, so that a small damaged or crafted file could fill the memory.
+    The check is needed because compressed values are small on disk: a small damaged or crafted file could need more
+    memory than the machine has.
     """
     import pyarrow.parquet as pq
 

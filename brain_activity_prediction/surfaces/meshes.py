@@ -1,9 +1,9 @@
-"""Flat and inflated meshes, arranged for drawing: left hemisphere left, occipital poles in the middle.
+"""Arrange flat and inflated meshes for drawing: the left hemisphere at the left, occipital poles in the middle.
 
-fsaverage5 comes with nilearn. The full fsaverage and the subjects' own surfaces are read from NSD's FreeSurfer folder
-where it has flat patches.
+fsaverage5 comes with nilearn. The full fsaverage and the subjects' own surfaces are read from NSD's FreeSurfer folder,
+if it has their flat patches.
 
-Letters: V vertices of both hemispheres, the left ones first; P points of a drawing; F faces.
+Letters: V vertices of both hemispheres, the left hemisphere first; P points of a drawing; F faces.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from brain_activity_prediction.storage.files import read_bytes, reading
 FSAVERAGE = "fsaverage"
 SIDES = {"lh": "left", "rh": "right"}
 GAP_MM = 12
-LONGEST_EDGE = 5  # of a flat face, in median edges: longer faces bridge a cut
+LONGEST_EDGE = 5  # longest edge of a flat face, in median edges; longer faces bridge a cut
 LARGEST_FILE_BYTES = 2**26
-# Directions from which inflated hemispheres are seen: axes that point right and up in the drawing, for lh and rh.
+# For each direction of view and hemisphere, the axes of the brain that point right and up in the drawing.
 VIEWS = {
     "lateral": {"lh": ((0, -1, 0), (0, 0, 1)), "rh": ((0, 1, 0), (0, 0, 1))},
     "medial": {"lh": ((0, 1, 0), (0, 0, 1)), "rh": ((0, -1, 0), (0, 0, 1))},
@@ -37,9 +37,9 @@ class Arrangement:
     """A mesh of both hemispheres that is arranged on a plane.
 
     points  (P, 2) in mm, x to the right and y up
-    depth   (P,) larger for points nearer to the viewer; the same for all points of a flat mesh
-    faces   (F, 3) points of each triangle, seen counterclockwise
-    vertex  (P,) the vertex of each point; a vertex may have several points, or none
+    depth   (P,) larger for points nearer to the viewer; equal for all points of a flat mesh
+    faces   (F, 3) points of each triangle, in counterclockwise order
+    vertex  (P,) vertex of each point; a vertex may have several points or none
     """
 
     points: np.ndarray
@@ -66,12 +66,12 @@ def has_flat_surface(base_dir: Path, name: str = FSAVERAGE) -> bool:
 
 @lru_cache(maxsize=12)
 def flat_surface(base_dir: Path | None = None, name: str = FSAVERAGE) -> Arrangement:
-    """Return the flat fsaverage5, or with a BASE_DIR a flat surface from its patches."""
+    """Return the flat fsaverage5 or, with a BASE_DIR, the flat surface of its patches."""
     parts = _patches(base_dir, name) if base_dir is not None else fsaverage5_meshes("flat")
     flat = {}
     for side, (points, faces) in parts.items():
         own = np.asarray(points, dtype=np.float64)[:, :2]
-        used = np.unique(faces)  # the other vertices have no flat position
+        used = np.unique(faces)  # vertices outside of all faces have no flat position
         edges = np.linalg.norm(own[faces] - own[np.roll(faces, 1, axis=1)], axis=-1)
         faces = faces[edges.max(axis=1) <= LONGEST_EDGE * np.median(edges)]
         shift = own[used, 0].max() + GAP_MM / 2 if side == "lh" else own[used, 0].min() - GAP_MM / 2
@@ -81,7 +81,7 @@ def flat_surface(base_dir: Path | None = None, name: str = FSAVERAGE) -> Arrange
 
 @lru_cache(maxsize=8)
 def views_of_fsaverage5(views: tuple[str, ...] = tuple(VIEWS)) -> Arrangement:
-    """Return the inflated fsaverage5 from several of VIEWS, one row for each, left hemisphere left."""
+    """Return the inflated fsaverage5 from several VIEWS, in one row for each; the left hemisphere is at the left."""
     meshes = fsaverage5_meshes("inflated")
     parts, bottom = [], 0.0
     for view in views:
@@ -103,7 +103,7 @@ def views_of_fsaverage5(views: tuple[str, ...] = tuple(VIEWS)) -> Arrangement:
 
 @lru_cache(maxsize=12)
 def read_curvature(base_dir: Path | None = None, name: str = FSAVERAGE) -> np.ndarray:
-    """Return the curvature (V,) of fsaverage5, or with a BASE_DIR of a surface; positive in a sulcus."""
+    """Return the curvature (V,), positive in a sulcus: of fsaverage5 or, with a BASE_DIR, of the named surface."""
     from nilearn.datasets import load_fsaverage_data
     from nilearn.surface import load_surf_data
 
@@ -121,8 +121,8 @@ def read_curvature(base_dir: Path | None = None, name: str = FSAVERAGE) -> np.nd
 def read_patch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a FreeSurfer patch: its vertices (n,) and their coordinates (n, 3).
 
-    The file is big-endian: the number -1, n, and for each vertex its number and three floats. The number is the index
-    plus 1, and negative at the border of the patch.
+    The file is big-endian. It holds the number -1, n, and for each vertex its number and three floats. The number is
+    the index plus 1, and is negative at the border of the patch.
     """
     with reading(path):
         data = read_bytes(path, LARGEST_FILE_BYTES)
@@ -173,13 +173,16 @@ def fsaverage5_meshes(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _facing(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Return the faces that are seen counterclockwise, whose outer side is towards the viewer."""
+    """Return the faces in counterclockwise order, whose outer side is towards the viewer."""
     a, b, c = (points[faces[:, corner], :2] for corner in range(3))
     return faces[(b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] > 0]
 
 
 def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], sizes: Mapping[str, int]) -> Arrangement:
-    """Join points, depths and faces of hemispheres, which alternate between left and right."""
+    """Join the points, depths and faces of hemispheres, which alternate between left and right.
+
+    sizes  number of vertices of each hemisphere
+    """
     first = [0, sizes["lh"]] * (len(parts) // 2)
     starts = np.cumsum([0, *(len(points) for points, _, _ in parts)])[:-1]
     return Arrangement(

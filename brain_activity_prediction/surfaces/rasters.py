@@ -1,6 +1,6 @@
-"""Turn values of vertices into pixels of a picture.
+"""Convert values of vertices to pixels of a picture.
 
-Letters: H rows and W columns of pixels, from the top left; V vertices.
+Letters: H rows and W columns of pixels, from the top left; V vertices; F faces.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ ROUNDING = 1e-9
 class Raster:
     """The triangle that each pixel shows.
 
-    corners  (H, W, 3) its vertices, the one nearest to the pixel first; -1 outside the mesh
-    weights  (H, W, 3) their barycentric weights
+    corners  (H, W, 3) vertices of the triangle, the nearest to the pixel first; -1 outside the mesh
+    weights  (H, W, 3) barycentric weights of these vertices
     extent   (left, right, bottom, top) of the picture in mm
     """
 
@@ -30,11 +30,11 @@ class Raster:
 
     @property
     def inside(self) -> np.ndarray:
-        """Return which pixels (H, W) show the mesh."""
+        """Return a mask (H, W) of the pixels that show the mesh."""
         return self.corners[..., 0] >= 0
 
     def interpolated(self, values: np.ndarray) -> np.ndarray:
-        """Return the pixels (H, W) of values (V,): linear in a triangle, or of the nearest vertex if one is NaN."""
+        """Return pixels (H, W) from values (V,), linear in a triangle; if a corner is NaN, of the nearest vertex."""
         of_corners = np.asarray(values, dtype=np.float64)[self.corners]
         mixed = (of_corners * self.weights).sum(axis=-1)
         return np.where(self.inside, np.where(np.isfinite(mixed), mixed, of_corners[..., 0]), np.nan)
@@ -44,7 +44,7 @@ class Raster:
         return np.where(self.inside, np.asarray(values, dtype=np.float64)[self.corners[..., 0]], np.nan)
 
     def shows(self, members: np.ndarray) -> np.ndarray:
-        """Return the pixels (H, W) bool whose nearest vertex is in a region (V,) bool."""
+        """Return a mask (H, W) of the pixels whose nearest vertex is in a region, (V,) bool."""
         return members[self.corners[..., 0]] & self.inside
 
 
@@ -73,7 +73,7 @@ def rasterise(arrangement: Arrangement, width: int) -> Raster:
     weights = _barycentric(corners[face], np.stack([column, row], axis=1).astype(float))
     hit = np.flatnonzero((weights >= -ROUNDING).all(axis=1))
     depth = (arrangement.depth[arrangement.faces[face[hit]]] * weights[hit]).sum(axis=1)
-    hit = hit[np.argsort(depth, kind="stable")]  # the nearest to the viewer last, which stays
+    hit = hit[np.argsort(depth, kind="stable")]  # the nearest to the viewer comes last and overwrites others
     shown = np.full(width * height, -1)
     shown[row[hit] * width + column[hit]] = hit
     seen = np.flatnonzero(shown >= 0)
@@ -89,7 +89,7 @@ def rasterise(arrangement: Arrangement, width: int) -> Raster:
 
 
 def _barycentric(corners: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return the weights (n, 3) of the corners (n, 3, 2) of triangles at points (n, 2); NaN for empty triangles."""
+    """Return the weights (n, 3) of triangles' corners (n, 3, 2) at points (n, 2); NaN for triangles without area."""
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     with np.errstate(divide="ignore", invalid="ignore"):
         area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]

@@ -1,8 +1,8 @@
 """Sample volumes at the vertices of a surface.
 
 Scores exist only in the fitted voxels, a ribbon about two voxels thick. Their maps are interpolated over the voxels
-that have a value; the weights form a sparse matrix that is made once per subject. Volumes without holes are
-interpolated cubically, as NSD's MATLAB code does. Labels are never averaged.
+that have a value. The weights form a sparse matrix, which is computed once for each subject. Volumes without holes are
+interpolated cubically, as in NSD's MATLAB code. Labels are never averaged.
 
 Letters: V vertices, N voxels of a mask in the order of `volume[mask]`, n maps.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy.sparse import csr_array
 
-ENOUGH = 0.5  # smallest weight of voxels with values, of 1, that gives a vertex a value
+ENOUGH = 0.5  # smallest total weight of voxels with values (1 for all neighbours) for which a vertex gets a value
 ROUNDING = 1e-6
 NEIGHBOURS = np.array(np.meshgrid((0, 1), (0, 1), (0, 1), indexing="ij")).reshape(3, -1).T  # (8, 3)
 VERTICES_AT_ONCE = 2**16  # bounds the memory of cubic interpolation
@@ -21,7 +21,7 @@ VERTICES_AT_ONCE = 2**16  # bounds the memory of cubic interpolation
 def ribbon_weights(positions: Iterable[np.ndarray], mask: np.ndarray) -> csr_array:
     """Return the trilinear weights (V, N) of a mask's voxels at each vertex, averaged over the depths.
 
-    positions  for each depth (V, 3), in voxels from 0; NaN for vertices outside the volume
+    positions  position of each vertex at each depth, (V, 3) in voxels from 0; NaN outside the volume
     mask       (X, Y, Z) bool
 
     The weights of a vertex add up to 1 if all neighbouring voxels at all depths are in the mask.
@@ -47,7 +47,7 @@ def ribbon_weights(positions: Iterable[np.ndarray], mask: np.ndarray) -> csr_arr
 
 
 def interpolated(weights: csr_array, values: np.ndarray) -> np.ndarray:
-    """Average values (N,) or (N, n) at each vertex over the voxels that are finite, to (V,) or (V, n) float32.
+    """Average values (N,) or (N, n) over the finite voxels around each vertex: (V,) or (V, n) float32.
 
     A vertex is NaN if its finite voxels have less than half of the full weight.
     """
@@ -61,10 +61,11 @@ def interpolated(weights: csr_array, values: np.ndarray) -> np.ndarray:
 
 
 def majority(weights: csr_array, values: np.ndarray) -> np.ndarray:
-    """Return the value with the largest weight at each vertex, from labels (N,), as (V,) float64.
+    """Return, for each vertex, the label with the largest weight among labels (N,): (V,) float64.
 
-    Values are never mixed, so that layer 3 next to layer 30 does not become layer 16. NaN voxels count as missing, and
-    a vertex is NaN as in `interpolated`. The smaller of two values with equal weights is taken.
+    Labels are not averaged, because layer 3 next to layer 30 would become layer 16. NaN voxels count as missing, and a
+    vertex is NaN under the same condition as in `interpolated`. Of two labels with equal weights, the smaller one is
+    returned.
     """
     finite = np.isfinite(values)
     distinct, code = np.unique(values[finite], return_inverse=True)
@@ -86,10 +87,10 @@ def majority(weights: csr_array, values: np.ndarray) -> np.ndarray:
 
 
 def cubic(volume: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Interpolate a volume (X, Y, Z) at positions (V, 3), in voxels from 0, by Catmull-Rom splines, to (V,) float64.
+    """Interpolate a volume (X, Y, Z) at positions (V, 3), in voxels from 0, with Catmull-Rom splines: (V,) float64.
 
-    A vertex is NaN if it is outside the volume or if any of its 64 neighbours is NaN. Beyond the edge of the volume,
-    the outermost voxels are repeated.
+    A vertex is NaN if it is outside the volume, or if any of its 64 neighbours is NaN. Neighbours beyond the edge are
+    replaced by the outermost voxels.
     """
     result = np.full(len(positions), np.nan)
     inside = np.flatnonzero(np.isfinite(positions).all(axis=1))
@@ -114,5 +115,5 @@ def catmull_rom(fraction: np.ndarray) -> np.ndarray:
 
 
 def cubic_over_depths(volume: np.ndarray, positions: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the mean (V,) of `cubic` over the depths; NaN at any depth makes it NaN."""
+    """Return the mean (V,) of `cubic` over the depths; NaN if it is NaN at any depth."""
     return np.mean([cubic(volume, depth) for depth in positions], axis=0).astype(np.float32)

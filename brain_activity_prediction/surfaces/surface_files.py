@@ -1,6 +1,6 @@
 """Write the values of a hemisphere's vertices as GIFTI and FreeSurfer files.
 
-GIFTI files state their hemisphere, so that Connectome Workbench loads them without a question.
+GIFTI files state their hemisphere, so that Connectome Workbench does not ask for it. V is the number of vertices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Label = tuple[str, tuple[float, float, float]]  # name; red, green and blue from
 
 
 def write_values(path: Path, values: np.ndarray, hemisphere: str, names: Sequence[str]) -> None:
-    """Write values (V,) or (V, n), NaN where missing, as a .func.gii file with one array for each map.
+    """Write values (V,) or (V, n), NaN if missing, as a .func.gii file with one array for each of the n maps.
 
     hemisphere  lh or rh
     names       name of each map

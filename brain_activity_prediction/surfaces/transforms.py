@@ -31,8 +31,8 @@ FLOAT32_INTEGERS = 2**24  # float32 holds every whole number up to this one
 class Hemisphere:
     """The transforms of one hemisphere.
 
-    coordinates  {depth: (V, 3) float64} in voxels from 0, for a volume of a given shape; NaN for vertices outside
-    nearest      the subject's vertex, from 0, next to each vertex of fsaverage, (163842,) int64; None without its file
+    coordinates  {depth: (V, 3) float64}, positions in a functional volume in voxels from 0; NaN for vertices outside
+    nearest      the subject's vertex, from 0, nearest to each vertex of fsaverage, (163842,) int64; None without a file
     """
 
     name: str
@@ -55,18 +55,18 @@ def coordinate_files(folder: Path, hemisphere: str, space: str = SPACE) -> dict[
 
 
 def fsaverage_file(folder: Path, hemisphere: str) -> Path:
-    """Return the path of the indices that carry values from the subject's surface to fsaverage."""
+    """Return the path of the vertex indices with which values are moved from the subject's surface to fsaverage."""
     return folder / f"{hemisphere}.white-to-fsaverage.mgz"
 
 
 def missing_files(folder: Path, fsaverage: bool = True, space: str = SPACE) -> list[Path]:
-    """Return the transforms from a space that do not exist; with `fsaverage`, those to fsaverage count too."""
+    """Return the missing files of transforms from a space; with `fsaverage`, including those to fsaverage."""
     needed = [path for hemisphere in HEMISPHERES for path in coordinate_files(folder, hemisphere, space).values()]
     return [path for path in needed if not path.is_file()] + (missing_index_files(folder) if fsaverage else [])
 
 
 def missing_index_files(folder: Path) -> list[Path]:
-    """Return the files of indices to fsaverage that do not exist."""
+    """Return the missing files of vertex indices to fsaverage."""
     needed = [fsaverage_file(folder, hemisphere) for hemisphere in HEMISPHERES]
     return [path for path in needed if not path.is_file()]
 
@@ -92,8 +92,8 @@ def read_hemisphere(folder: Path, name: str, shape: tuple[int, ...], space: str 
 def read_coordinates(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Read the positions (V, 3) of vertices in a volume (X, Y, Z), in voxels from 0.
 
-    Vertices without a position are NaN: those with any coordinate below 1 or above the number of voxels. NSD marks them
-    by 9999, but some files were rescaled or interpolated afterwards and hold other large numbers.
+    A vertex is NaN if it is outside the volume: if a coordinate is below 1 or above the number of voxels. NSD marks
+    such vertices with 9999, but some files were rescaled or interpolated afterwards and hold other large numbers.
     """
     values = _read_mgh(path)
     if values.ndim < 2 or values.shape[-1] != 3 or values.size != 3 * len(values):
@@ -106,13 +106,13 @@ def read_coordinates(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def read_indices(path: Path, n_vertices: int) -> np.ndarray:
-    """Read the subject's vertex next to each vertex of fsaverage, counted from 0, as (163842,) int64.
+    """Read the subject's vertex nearest to each vertex of fsaverage, counted from 0, (163842,) int64.
 
-    The file counts from 1 and stores float32. Raises InputError for numbers that are no vertex of the subject.
+    The file counts from 1 and stores float32. Raises InputError for numbers that are not a vertex of the subject.
     """
     values = _read_mgh(path).ravel().astype(np.float64)
     if len(values) != N_FSAVERAGE:
-        raise InputError(f"{path} has {len(values)} vertices, fsaverage has {N_FSAVERAGE}: fetch it again")
+        raise InputError(f"{path} has {len(values)} vertices, but fsaverage has {N_FSAVERAGE}: fetch it again")
     wrong = ~((values >= 1) & (values <= min(n_vertices, FLOAT32_INTEGERS)) & (values == np.rint(values)))
     if wrong.any():
         raise InputError(

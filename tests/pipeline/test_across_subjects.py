@@ -90,13 +90,13 @@ def test_conditions_are_compared_within_subjects(aligned, monkeypatch):
 
 def test_subjects_that_were_not_aligned_alike_are_refused(aligned, monkeypatch):
     align(monkeypatch, aligned, "-s", 2, "--num-alphas", 7, "--redo")
-    with pytest.raises(InputError, match="num_alphas = 60, this run has 7: align one of them again"):
+    with pytest.raises(InputError, match="num_alphas = 60, but this run has 7: align one of them again"):
         run_script(monkeypatch, across_subjects, aligned)
 
 
 def test_subjects_whose_scores_are_divided_by_other_ceilings_are_refused(aligned, monkeypatch):
     align(monkeypatch, aligned, "-s", 2, "--bootstrap", 19, "--min-noise-ceiling", 0.3)
-    with pytest.raises(InputError, match=r"min_noise_ceiling = 0\.1, this run has 0\.3: align one of them again"):
+    with pytest.raises(InputError, match=r"min_noise_ceiling = 0\.1, but this run has 0\.3: align one of them again"):
         run_script(monkeypatch, across_subjects, aligned)
 
 

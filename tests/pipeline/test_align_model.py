@@ -81,7 +81,7 @@ def test_scores_of_another_subject_are_never_read_as_this_ones(ready, monkeypatc
         shutil.copy(other / name, ready / FOLDER / name)
     results = ScoreStore(ready / FOLDER)
     for read in (lambda: results.read("vision", 0), results.layers, results.read_noise_ceiling):
-        with pytest.raises(Damaged, match="it was made with subject = 2, its folder has 1"):
+        with pytest.raises(Damaged, match="it was made with subject = 2, but its folder has 1"):
             read()
     capsys.readouterr()
     align(monkeypatch, ready, "--bootstrap", 20)
@@ -99,7 +99,7 @@ def test_layers_can_be_chosen(ready, monkeypatch):
 
 def test_other_settings_are_refused_by_name_and_redo_replaces(ready, monkeypatch):
     align(monkeypatch, ready)
-    with pytest.raises(InputError, match="num_alphas = 60, this run has 7"):
+    with pytest.raises(InputError, match="num_alphas = 60, but this run has 7"):
         align(monkeypatch, ready, "--num-alphas", 7)
     align(monkeypatch, ready, "--num-alphas", 7, "--redo")
     assert set(np.unique(ScoreStore(ready / FOLDER).read("vision", 0)["alpha"])) <= set(
@@ -112,7 +112,7 @@ def test_single_trials_score_as_averages_do_under_a_penalty_for_each_trial(ready
     one = ("--num-alphas", 1, "--bootstrap", 0)
     align(monkeypatch, ready, *one, "--min-log-10-alpha", 1, "--max-log-10-alpha", 1)
     average = read_scores(ready)
-    with pytest.raises(InputError, match="trials = average, this run has single"):
+    with pytest.raises(InputError, match="trials = average, but this run has single"):
         align(monkeypatch, ready, *one, "--trials", "single", "--min-log-10-alpha", 1, "--max-log-10-alpha", 1)
     exponent = np.log10(30)
     words = ("--trials", "single", "--min-log-10-alpha", exponent, "--max-log-10-alpha", exponent, "--redo")

@@ -98,8 +98,8 @@ def test_a_half_finished_store_continues_to_the_end_of_an_uninterrupted_run(
 @pytest.mark.parametrize(
     ("script", "flags", "difference"),
     [
-        (OPENFLAMINGO, ANSWERS, "answer_ends = [257], this run has [256, 257]"),
-        pytest.param(BLIP, ANSWERS, "answer_ends = [1], this run has [1, 2]", marks=needs_published),
+        (OPENFLAMINGO, ANSWERS, "answer_ends = [257], but this run has [256, 257]"),
+        pytest.param(BLIP, ANSWERS, "answer_ends = [1], but this run has [1, 2]", marks=needs_published),
         pytest.param(IDEFICS, ANSWERS, "prompt_token_ids = 11 tokens", marks=needs_published),
     ],
 )

@@ -162,7 +162,7 @@ def test_states_that_1_0_0_recorded_by_commit_continue_with_that_commit_only(rec
     of_1_0 = {"weights": f"revision {OLD}"}
     assert recorded_weights(OLD, of_1_0)["weights"] == f"revision {OLD}"
     said = first_difference(of_1_0, recorded_weights("main", of_1_0))
-    assert said == f"weights = revision {OLD}, this run has revision {NEW}"
+    assert said == f"weights = revision {OLD}, but this run has revision {NEW}"
 
 
 def test_a_branch_is_recorded_as_the_hubs_commit_and_a_commit_as_itself(monkeypatch):

@@ -212,9 +212,11 @@ def test_scores_of_another_split_are_not_mixed_with_those_of_folds(scored, tmp_p
     folder, subject, _ = scored
     (tmp_path / "test.txt").write_text("\n".join(map(str, np.arange(20) * 7 + 1)))
     other = ("--test-images", tmp_path / "test.txt", "--bootstrap", 0)
-    with pytest.raises(InputError, match=r"split = cross-validation in 4 folds, this run has test images of test.txt"):
+    with pytest.raises(
+        InputError, match=r"split = cross-validation in 4 folds, but this run has test images of test.txt"
+    ):
         align(folder, subject, *other)
-    with pytest.raises(InputError, match="cv_test = 4, this run has 3"):
+    with pytest.raises(InputError, match="cv_test = 4, but this run has 3"):
         align(folder, subject, "--cv-test", 3)
     with pytest.raises(InputError, match="--cv-test uses every image as a test image, --test-images only some"):
         align(folder, subject, "--cv-test", K, *other)
@@ -227,12 +229,12 @@ def test_scores_of_a_held_out_set_are_not_mixed_with_those_of_folds(tmp_path):
     extract(two_colours(), tmp_path, "-s", subject)
     flags = ("-l", 1, "--bootstrap", 0)
     align(tmp_path, subject, *flags)
-    with pytest.raises(InputError, match=r"scores made with split = own, this run has cross-validation in 4 folds"):
+    with pytest.raises(InputError, match=r"scores made with split = own, but this run has cross-validation in 4 folds"):
         align(tmp_path, subject, *flags, "--cv-test", K)
     align(tmp_path, subject, *flags, "--cv-test", K, "--redo")
     scores = tmp_path / "alignment/own/a/no_prompt/test_mean-colours"
     assert not [*scores.glob("voxels/*.h5"), *scores.glob("noise_ceiling.h5")]
-    with pytest.raises(InputError, match=r"scores made with split = cross-validation in 4 folds, this run has own"):
+    with pytest.raises(InputError, match=r"scores made with split = cross-validation in 4 folds, but this run has own"):
         align(tmp_path, subject, *flags)
     align(tmp_path, subject, *flags, "--redo")
     assert not (scores / "folds").exists()

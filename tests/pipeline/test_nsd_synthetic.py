@@ -147,7 +147,7 @@ def assert_r_of_class(by_class, scores, base):
 
 def test_states_of_other_pixels_are_not_mixed(both):
     extract(colours(), both, "-s", 1, *SYNTHETIC)
-    with pytest.raises(InputError, match="states made with synthetic_light = corrected, this run has stored"):
+    with pytest.raises(InputError, match="states made with synthetic_light = corrected, but this run has stored"):
         extract(colours(), both, "-s", 1, *SYNTHETIC, "--light", "stored")
     with pytest.raises(InputError, match="NSD has one kind of pixels: leave out --light"):
         extract(colours(), both, "-s", 1, "--light", "stored")

@@ -67,7 +67,7 @@ def test_shares_of_single_trials_equal_those_of_averages_at_the_same_penalty(rea
     """With three trials of every image, the sum of squares over trials is three times that over averages."""
     fixed = ("--num-alphas", 1, "--bootstrap", 0, "--min-log-10-alpha")
     average = partition(monkeypatch, ready, *fixed, 1, "--max-log-10-alpha", 1)
-    with pytest.raises(InputError, match="trials = average, this run has single"):
+    with pytest.raises(InputError, match="trials = average, but this run has single"):
         partition(monkeypatch, ready, *fixed, 1, "--max-log-10-alpha", 1, "--trials", "single")
     exponent = np.log10(30)
     single = partition(
@@ -246,7 +246,7 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
     first = partition(monkeypatch, ready, "--random-weightings", 5)
     assert len(list((ready / SHARES_FOLDER / "weightings").glob("*.h5"))) == 2 + 5
     pd.testing.assert_frame_equal(first, partition(monkeypatch, ready, "--random-weightings", 5, "--redo"))
-    with pytest.raises(InputError, match=r"weightings = 5 random, seed 0, this run has 5 random, seed 1: .*--redo"):
+    with pytest.raises(InputError, match=r"weightings = 5 random, seed 0, but this run has 5 random, seed 1: .*--redo"):
         partition(monkeypatch, ready, "--random-weightings", 5, "--seed", 1)
     with pytest.raises(InputError, match="made with spaces"):
         partition(monkeypatch, ready, "--random-weightings", 5, spaces=(LATE, EARLY))
@@ -259,8 +259,8 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
         ((EARLY, EARLY), (), "is given twice"),
         ((EARLY, (MODEL, "one", "vision", 1)), (), "second word must be the number of a prompt, or none"),
         ((EARLY, (MODEL, "none", "vision", "last")), (), "last word must be the number of a layer, or best"),
-        ((EARLY, (MODEL, "none", "vision", 2)), (), "no layer 2 of vision in .*: there are layers 0 to 1"),
-        ((EARLY, (MODEL, "none", "language", 0)), (), "no stream language in .*: there are vision"),
+        ((EARLY, (MODEL, "none", "vision", 2)), (), "no layer 2 of vision in .*; available: layers 0 to 1"),
+        ((EARLY, (MODEL, "none", "language", 0)), (), "no stream language in .*; available: vision"),
         ((EARLY, (MODEL, 1, "language", 0)), (), "prompt_1.* holds no hidden states: run an extraction"),
         ((EARLY, ("..", "none", "vision", 0)), (), "is not a model id"),
         ((EARLY, LATE), ("-n", "../elsewhere"), "not a valid name"),

@@ -52,7 +52,7 @@ def test_the_report_names_what_of_the_responses_differs_and_never_a_digest():
     assert [said[one].removeprefix("made with ") for one in others] == [
         "other betas of session 7 (size, time of change or content)",
         "sessions are 1-19 21-40, 1-40 in most others",
-        "axes = [3, 2, 1], most others have [1, 2, 3]",
+        "axes = [3, 2, 1], but most others have [1, 2, 3]",
         "responses that another version prepared",
         "responses that another version prepared from the same files",
         "other valid voxels of session 3 (size, time of change or content)",

@@ -125,7 +125,7 @@ def test_the_longest_thinking_is_recorded_and_compared(tmp_path, llava):
     assert settings["template"].endswith("<think>\n")
     other = extract(tmp_path, llava, *flags, 5)
     assert other.returncode == 2
-    assert "max_thinking_tokens = 4, this run has 5" in other.stderr
+    assert "max_thinking_tokens = 4, but this run has 5" in other.stderr
 
 
 @pytest.mark.parametrize(

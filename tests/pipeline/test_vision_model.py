@@ -286,7 +286,7 @@ def test_maps_whose_layout_nothing_tells_are_refused(checkpoint, monkeypatch):
     monkeypatch.setattr(map_layout, "WIDTH_KEYS", re.compile("no such setting"))
     monkeypatch.setattr(map_layout, "_by_another_shape", lambda *_: None)
     with pytest.raises(
-        InputError, match=r"VitDetModel gives maps of \(16, 4, 4\), and neither .* choose another network"
+        InputError, match=r"VitDetModel returns maps of shape \(16, 4, 4\), and neither .* choose another network"
     ):
         first_streams(folder)
 
@@ -455,7 +455,7 @@ def test_states_of_sam_by_1_0_0_which_averaged_its_channels_away_are_not_continu
     settings = EmbeddingStore(store).settings()
     assert settings.pop("map_channels") == "last"
     record_settings(store, settings)
-    with pytest.raises(InputError, match="map_channels = first, this run has last"):
+    with pytest.raises(InputError, match="map_channels = first, but this run has last"):
         extract(own_nsd, folder)
 
 

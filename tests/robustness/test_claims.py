@@ -219,7 +219,7 @@ def test_where_claims_cannot_be_made_work_goes_on_and_a_line_says_so(folder, mon
         assert claims.take("00002", ["scores"]) == ("scores",)
         claims.finished(["00001"])
         assert not claims.others_left()
-    assert capsys.readouterr().err.count("another process in this folder may compute the same") == 1
+    assert capsys.readouterr().err.count("so another process with the same command may compute the same results") == 1
 
 
 def test_all_that_is_left_is_shared_out_once_in_full_batches(folder):
@@ -238,7 +238,7 @@ def test_what_another_is_at_is_waited_for_without_holding_up_what_was_given_befo
         assert [next(steps)[0] for _ in range(4)] == [[0], [2], [], []]
         left.clear()  # written by whoever had it
         assert list(steps) == []
-    assert "1 is in the hands of other processes: waiting" in capsys.readouterr().err
+    assert "other processes work on the last 1; waiting for them" in capsys.readouterr().err
 
 
 def test_what_a_process_finished_before_it_ended_is_not_given_again(folder):

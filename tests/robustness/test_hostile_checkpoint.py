@@ -132,7 +132,7 @@ def test_a_default_configuration_of_a_huge_model_is_refused_quickly(tiny_model, 
     script = tiny_model("llava").script
     with (
         patch("psutil.virtual_memory", lambda: SimpleNamespace(available=10**9)),
-        pytest.raises(InputError, match=r"take 28.* GB, where 1 GB of memory are free"),
+        pytest.raises(InputError, match=r"take 28.* GB, but 1 GB of memory are free"),
     ):
         script.load(Checkpoint(script.MODEL_ID, None, tmp_path, seed=0), "cpu", torch.float32)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
@@ -221,7 +221,7 @@ def test_huge_sizes_of_own_networks_are_refused_in_little_memory(
     script = load_script(script)
     with (
         patch("psutil.virtual_memory", lambda: SimpleNamespace(available=10**9)),
-        pytest.raises(InputError, match=r"take .* GB, where 1 GB of memory are free"),
+        pytest.raises(InputError, match=r"take .* GB, but 1 GB of memory are free"),
     ):
         script.load(Checkpoint(script.MODEL_ID, None, folder, seed=seed), "cpu", torch.float32)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB

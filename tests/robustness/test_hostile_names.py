@@ -30,7 +30,7 @@ def test_a_stream_named_like_a_path_is_refused_and_nothing_is_written_there(own_
     path = store.folder / "batch_00001-00400_0.h5"
     write_sealed(path, {"image_ids": ids, OUTSIDE: states}, about, {OUTSIDE: (1, 1)})
     before = sorted(own_nsd.parent.rglob("*"))
-    with pytest.raises(InputError, match="is no stream's name"):
+    with pytest.raises(InputError, match="is not the name of a stream"):
         align(monkeypatch, own_nsd)
     assert sorted(own_nsd.parent.rglob("*")) == before
 

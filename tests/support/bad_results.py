@@ -66,7 +66,7 @@ STORED = [
         ["under prompt 3", "-p 3"],
         states({"template": "{prompt}"}),
     ),
-    Case("scores of another grid", ALIGN, ["--num-alphas", "7"], ["num_alphas = 60, this run has 7", "--redo"]),
+    Case("scores of another grid", ALIGN, ["--num-alphas", "7"], ["num_alphas = 60, but this run has 7", "--redo"]),
     Case("a misspelt model to compare", COMPARE, ["-m", "test/two-layer"], ["did you mean test/two-layers"]),
     Case("a stream to compare that there is not", COMPARE, ["--stream", "text"], ["text", "vision"]),
     *(

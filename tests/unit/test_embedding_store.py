@@ -79,8 +79,8 @@ def test_other_files_in_the_folder_are_let_alone(store):
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("two words", states([5]), "'two words' is no stream's name"),
-        ("vision", np.zeros((1, 3)), "not all of its streams are images x layers x width"),
+        ("two words", states([5]), "'two words' is not the name of a stream"),
+        ("vision", np.zeros((1, 3)), "one of its streams does not have the axes images x layers x width"),
     ],
 )
 def test_a_batch_file_of_what_are_no_states_is_refused(store, name, values, said):
@@ -95,13 +95,13 @@ def test_a_batch_file_of_what_are_no_states_is_refused(store, name, values, said
     [
         ({"image_ids": [5.5]}, {}, r"'image_ids'\[0\] is 5.5, not int"),
         ({"image_ids": ["5"]}, {}, "its name and its header disagree about its images"),
-        ({"image_ids": [5, 6]}, {}, "not all of its datasets have 2 rows"),
+        ({"image_ids": [5, 6]}, {}, "one of its datasets does not have 2 rows"),
         ({"image_ids": [6]}, {}, "its name and its header disagree about its images"),
         ({"settings": []}, {}, r"'settings' is \[\], not dict"),
         ({"settings": None}, {}, "'settings' is null, not dict"),
         ({"more": 1}, {}, "'more' is unknown"),
         ({}, {"answers": np.array([b"a", b"b"])}, "not all of its datasets have 1 row"),
-        ({}, {"vision": np.full((1, L, W), b"x")}, "not all of its streams are numbers"),
+        ({}, {"vision": np.full((1, L, W), b"x")}, "one of its streams does not consist of numbers"),
     ],
     ids=str,
 )
@@ -149,9 +149,9 @@ def test_missing_images_are_counted_and_the_first_is_named(store):
 @pytest.mark.parametrize(
     ("stream", "layer", "said"),
     [
-        ("language", 0, r"no stream language in \S+states: there are vision \(layers 0 to 2\)"),
-        ("vision", 3, r"no layer 3 of vision in \S+states: there are layers 0 to 2"),
-        ("vision", -1, r"no layer -1 of vision in \S+states: there are layers 0 to 2"),
+        ("language", 0, r"no stream language in \S+states; available: vision \(layers 0 to 2\)"),
+        ("vision", 3, r"no layer 3 of vision in \S+states; available: layers 0 to 2"),
+        ("vision", -1, r"no layer -1 of vision in \S+states; available: layers 0 to 2"),
     ],
 )
 def test_a_stream_or_layer_that_does_not_exist_is_answered_with_those_that_do(store, stream, layer, said):
@@ -203,7 +203,7 @@ def test_answers_of_a_few_images_are_read_without_opening_the_files_of_others(st
 def test_states_made_with_other_settings_are_refused_by_the_name_of_the_setting(store):
     store.claim({"dtype": "float32", "prompt": "What?"})
     store.claim({"dtype": "float32", "prompt": "What?"})
-    with pytest.raises(InputError, match="dtype = float32, this run has float16"):
+    with pytest.raises(InputError, match="dtype = float32, but this run has float16"):
         store.claim({"dtype": "float16", "prompt": "What?"})
 
 
@@ -216,7 +216,7 @@ def test_of_two_runs_with_other_settings_that_begin_together_one_is_refused(stor
         record(folder, settings, **first)
 
     monkeypatch.setattr(folder_settings, "record_settings", as_another_does)
-    with pytest.raises(InputError, match="dtype = float16, this run has float32"):
+    with pytest.raises(InputError, match="dtype = float16, but this run has float32"):
         store.claim({"dtype": "float32"})
     assert store.settings() == {"dtype": "float16"}
 
@@ -229,7 +229,7 @@ def test_a_folder_belongs_to_no_setting_before_its_first_batch(tmp_path):
     later.claim({"dtype": "bfloat16"})
     later.write([1], {"vision": states([1])})
     assert later.settings() == {"dtype": "bfloat16"}
-    with pytest.raises(InputError, match="made with dtype = bfloat16, this run has float16"):
+    with pytest.raises(InputError, match="made with dtype = bfloat16, but this run has float16"):
         failed.write([2], {"vision": states([2])})
     assert later.image_ids(["vision"]).tolist() == [1]
 
@@ -246,7 +246,7 @@ def test_a_process_that_starts_before_anothers_first_batch_mixes_nothing(tmp_pat
 
     monkeypatch.setattr(embedding_store, "write_sealed", as_another_begins)
     first.write([1], {"vision": states([1])})
-    with pytest.raises(InputError, match="made with dtype = float16, this run has float32"):
+    with pytest.raises(InputError, match="made with dtype = float16, but this run has float32"):
         second.write([2], {"vision": states([2])})
     assert first.settings() == {"dtype": "float16"}
     assert first.image_ids(["vision"]).tolist() == [1]
@@ -258,7 +258,7 @@ def test_settings_that_were_deleted_are_those_of_the_batches(store):
     for path in store.folder.glob("batch_0000*"):
         path.unlink()
     (store.folder / "settings.json").unlink()
-    with pytest.raises(InputError, match="made with dtype = float32, this run has float16"):
+    with pytest.raises(InputError, match="made with dtype = float32, but this run has float16"):
         store.claim({"dtype": "float16"})
 
 
@@ -342,7 +342,9 @@ def test_a_batch_of_another_prompt_is_never_read_and_repair_deletes_it_alone(two
     foreign = min(second.folder.glob("batch_*"))
     shutil.copy(foreign, first.folder / foreign.name)
     for read in (lambda: first.read_layer("vision", 0, [5]), lambda: first.image_ids(["vision"]), first.read_answers):
-        with pytest.raises(Damaged, match=rf"{foreign.name} \(it was made with prompt = second, its folder has first"):
+        with pytest.raises(
+            Damaged, match=rf"{foreign.name} \(it was made with prompt = second, but its folder has first"
+        ):
             read()
     assert first.repair() == [foreign.name]
     assert first.image_ids(["vision"]).tolist() == [3, 4, 5, 6]
@@ -352,7 +354,7 @@ def test_a_batch_of_another_prompt_is_never_read_and_repair_deletes_it_alone(two
 def test_settings_of_another_prompt_are_noticed_and_restored_without_losing_a_batch(two_prompts):
     first, second = two_prompts
     shutil.copy(second.folder / "settings.json", first.folder)
-    with pytest.raises(Damaged, match=r"it was made with prompt = first, its folder has second.*--repair"):
+    with pytest.raises(Damaged, match=r"it was made with prompt = first, but its folder has second.*--repair"):
         first.image_ids(["vision"])
     assert first.repair() == ["settings.json"]
     assert first.settings()["prompt"] == "first"

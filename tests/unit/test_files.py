@@ -143,7 +143,8 @@ def test_room_is_looked_for_where_a_folder_is_yet_to_be_made(tmp_path):
     check_room(tmp_path / "new" / "folder", free / 2, "states")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(
-        InputError, match=r"room for .*states in .*: [\d.]+ GB are needed, [\d.]+ GB are free; free at least [\d.]+ GB"
+        InputError,
+        match=r"room for .*states in .*: [\d.]+ GB are needed, but [\d.]+ GB are free: free at least [\d.]+ GB",
     ):
         check_room(tmp_path / "new", free + 3e9, "states")
     (tmp_path / "file").write_text("")

@@ -63,7 +63,7 @@ def test_a_file_cut_short_is_named_with_the_remedy(path, kept):
         (108, "<f", (-1e6,), "too low"),
         (70, "<h", (128,), "its numbers are"),
         (280, "<f", (np.nan,), "affine is not finite"),
-        (42, "<h", (5,), "goes on after its last volume"),
+        (42, "<h", (5,), "has more bytes after its last volume"),
         (0, "<i", (0,), r"\(no NIfTI header\)"),
         (40, "<h", (768,), r"\(its header has 768 axes\)"),  # not to be taken for 3 in the other byte order
     ],

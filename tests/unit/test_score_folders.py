@@ -27,7 +27,7 @@ def test_a_fit_that_fails_at_its_first_layer_leaves_the_folder_to_any_setting(re
     align(monkeypatch, ready, "--num-alphas", 4)
     assert read_scores(ready)["layer"].nunique() == 2
     assert json.loads((ready / FOLDER / "settings.json").read_text())["num_alphas"] == 4
-    with pytest.raises(InputError, match="holds scores made with num_alphas = 4, this run has 5"):
+    with pytest.raises(InputError, match="holds scores made with num_alphas = 4, but this run has 5"):
         align(monkeypatch, ready, "--num-alphas", 5)
 
 
@@ -49,7 +49,7 @@ def test_a_folder_without_scores_is_free_and_one_with_scores_is_not(kind, tmp_pa
         claim, write = kind(tmp_path)
         claim(settings)
     write()
-    with pytest.raises(InputError, match="num_alphas = 20, this run has 5"):
+    with pytest.raises(InputError, match="num_alphas = 20, but this run has 5"):
         kind(tmp_path)[0](FEW)
 
 
@@ -58,6 +58,8 @@ def test_scores_are_never_written_under_settings_that_another_process_claimed(ki
     claim, write = kind(tmp_path)
     claim(FEW)
     kind(tmp_path)[0](MANY)
-    with pytest.raises(InputError, match=r"another process is writing scores in .* num_alphas = 20, this run has 5"):
+    with pytest.raises(
+        InputError, match=r"another process is writing scores in .* num_alphas = 20, but this run has 5"
+    ):
         write()
     assert not list(tmp_path.rglob("*.h5"))

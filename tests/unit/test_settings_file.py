@@ -38,8 +38,8 @@ def test_a_fingerprint_follows_the_settings_and_not_the_files_they_were_made_fro
 @pytest.mark.parametrize(
     ("known", "wanted", "said"),
     [
-        ({"sessions": [1]}, {"sessions": (1, 2)}, "sessions = [1], this run has [1, 2]"),
-        ({"zscore_sessions": True}, {"zscore_sessions": False}, "zscore_sessions = True, this run has False"),
+        ({"sessions": [1]}, {"sessions": (1, 2)}, "sessions = [1], but this run has [1, 2]"),
+        ({"zscore_sessions": True}, {"zscore_sessions": False}, "zscore_sessions = True, but this run has False"),
         (
             {"made_from": made_from()},
             {"made_from": made_from(session_2=8)},
@@ -82,7 +82,7 @@ def test_a_refused_alignment_names_sessions_or_the_file_of_betas_that_changed(re
     settings = ScoreStore(alignment_folder(ready, 1, MODEL, None)).settings()
     refused = align(ready, "--sessions", 1, 2)
     assert refused.returncode == 2
-    assert "sessions = [1, 2, 3, 4], this run has [1, 2]" in refused.stderr
+    assert "sessions = [1, 2, 3, 4], but this run has [1, 2]" in refused.stderr
     first, second = (next(ready.rglob(f"subj01/**/betas_session0{session}.nii.gz")) for session in (1, 2))
     second.write_bytes(first.read_bytes())
     refused = align(ready)

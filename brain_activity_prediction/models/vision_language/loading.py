@@ -168,7 +168,7 @@ def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]
             states, _ = parts.seen([points for _, points in choices], lambda: model(**inputs))
         except TypeError:  # a tower that does not return its states
             return choices[0]
-    own = getattr(expected[-1], "hidden_states", None) if expected else None  # `states` are of the last pass, too
+    own = getattr(expected[-1], "hidden_states", None) if expected else None  # like `states`, of the last pass
     right = (choice for choice, read in zip(choices, states, strict=True) if own and parts.agree(read, own, ROUNDING))
     return next(right, choices[0])
 

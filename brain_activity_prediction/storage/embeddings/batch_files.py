@@ -22,8 +22,8 @@ from brain_activity_prediction.storage.checked_json import checked
 from brain_activity_prediction.storage.sealed_hdf5 import Seal, Stored, read_seal
 
 IDS, ANSWERS = "image_ids", "answers"
-NAMED = "named"  # in place of the span, in the file names of batches of named images
-A_LAYER = (1, 1)  # streams are cut along axis 1, into pieces of one layer
+NAMED = "named"  # replaces the span of numbers in file names of batches with named images
+A_LAYER = (1, 1)  # streams are cut along axis 1 into pieces of one layer
 Streams = frozenset[str]
 ImageId: TypeAlias = "int | str"  # NSD's numbers, from 1, or the names of another dataset
 
@@ -34,7 +34,7 @@ class BatchHeader:
 
     image_ids: list[int | str]  # the image of each row: numbers for NSD, names for other datasets
     settings: dict[str, Any]
-    digests: list[str] = field(default_factory=list)  # of each image's pixels; empty where the settings tell images
+    digests: list[str] = field(default_factory=list)  # digest of each image's pixels; empty for NSD
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def batch_names(folder: Path) -> list[str]:
 
 
 def batch_name(image_ids: np.ndarray, streams: Iterable[str]) -> str:
-    """Return the file name of a batch, which identifies its images and streams; it shows the span of numbers."""
+    """Return the file name of a batch: the span of image numbers, and a digest of its image ids and streams."""
     named = image_ids.dtype.kind == "U"
     listed = "\n".join(image_ids).encode() if named else image_ids.tobytes()
     digest = hashlib.sha256(listed + repr(sorted(streams)).encode()).hexdigest()[:12]
@@ -72,7 +72,7 @@ def batch_name(image_ids: np.ndarray, streams: Iterable[str]) -> str:
 
 
 def may_hold(name: str, image_ids: np.ndarray) -> bool:
-    """Return whether a batch file's name allows that it holds any of these images; raise ValueError for other names."""
+    """Return whether a batch file may hold any of these images, judged by its name; raise ValueError for a bad name."""
     _, images, *_ = name.split("_")
     if images == NAMED or image_ids.dtype.kind == "U":
         return images == NAMED and image_ids.dtype.kind == "U"
@@ -87,24 +87,24 @@ def _span(images: str) -> tuple[int, int]:
 
 def _problem(name: str, header: BatchHeader, seal: Seal, streams: dict[str, Stored]) -> str | None:
     if bad := [stream for stream in streams if not re.fullmatch(r"\w+", stream)]:  # streams become file names
-        return f"{min(bad)!r} is no stream's name"
+        return f"{min(bad)!r} is not the name of a stream"
     if any(len(stored.shape) != 3 for stored in streams.values()):
-        return "not all of its streams are images x layers x width"
+        return "one of its streams does not have the axes images x layers x width"
     if any(stored.cut != A_LAYER or "S" in stored.dtype for stored in streams.values()):
-        return "not all of its streams are numbers in pieces of one layer"
+        return "one of its streams does not consist of numbers in pieces of one layer"
     if any(stored.shape[0] != len(header.image_ids) for stored in seal.datasets.values()):
-        return f"not all of its datasets have {count(len(header.image_ids), 'row')}, one for each image"
+        return f"one of its datasets does not have {count(len(header.image_ids), 'row')}, one for each image"
     if header.digests and len(header.digests) != len(header.image_ids):
-        return f"it has {count(len(header.digests), 'digest')} of {count(len(header.image_ids), 'image')}"
+        return f"it has {count(len(header.digests), 'digest')} for {count(len(header.image_ids), 'image')}"
     if ANSWERS in seal.datasets and "S" not in seal.datasets[ANSWERS].dtype:
-        return "its answers are no text"
+        return "its answers are not text"
     if not _fits(name, header.image_ids, streams):
         return "its name and its header disagree about its images"
     return None
 
 
 def _fits(name: str, image_ids: list[int | str], streams: Iterable[str]) -> bool:
-    """Return whether a file's name fits its images; numbers are held to the span alone."""
+    """Return whether a file's name fits its images; for numbered images, only the span is compared."""
     if not image_ids or len({type(image_id) for image_id in image_ids}) > 1:
         return False
     if isinstance(image_ids[0], str):
@@ -117,7 +117,7 @@ class Contents:
     """An index of the batch files in a folder, in a few bytes for each image."""
 
     names: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))  # (F,) file names, ascending
-    streams: Sequence[Streams] = ()  # the streams of each file
+    streams: Sequence[Streams] = ()  # names of the streams of each file
     ends: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (F,) end of each file's part of `ids`
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))  # (n,) image ids, file by file
 
@@ -127,7 +127,7 @@ class Contents:
             yield os.fsdecode(name), self.ids[start:end], streams
 
     def ids_with(self, stream: str) -> np.ndarray:
-        """Return the image ids in all files that have a stream; an id in several files is repeated."""
+        """Return the image ids in all files that have this stream; an id in several files is repeated."""
         has = np.array([stream in streams for streams in self.streams], dtype=bool)
         return self.ids[np.repeat(has, self.ends - self._starts())]
 
@@ -138,7 +138,7 @@ class Contents:
             return self
         starts, places = self._starts(), np.searchsorted(self.names, now)
         streams, ends, numbers, named = [], array("q"), array("i"), []
-        kinds: dict[Streams, Streams] = {}  # each set of streams is stored once, however many files have it
+        kinds: dict[Streams, Streams] = {}  # files with the same streams share one set, to save memory
         for name, place in zip(now, places, strict=True):
             if place < len(self.names) and self.names[place] == name:
                 ids, held = self.ids[starts[place] : self.ends[place]], self.streams[place]
@@ -151,7 +151,7 @@ class Contents:
             ends.append((ends[-1] if ends else 0) + len(ids))
             streams.append(kinds.setdefault(held, held))
         if named and numbers:
-            raise ValueError("its batches have images by number and by name")
+            raise ValueError("some of its batches have numbered images, others have named images")
         return Contents(now, streams, np.array(ends), np.concatenate(named) if named else np.array(numbers))
 
     def _starts(self) -> np.ndarray:
@@ -165,7 +165,7 @@ def as_ids(image_ids: Sequence[ImageId] | np.ndarray) -> np.ndarray:
 
 
 def claim_name(image_id: ImageId) -> str:
-    """Return the name under which a process claims an image; it is a safe file name."""
+    """Return the name with which a process claims an image; it can be used as a file name."""
     if isinstance(image_id, str):
         return hashlib.blake2b(image_id.encode(), digest_size=12).hexdigest()
     return f"{image_id:05d}"

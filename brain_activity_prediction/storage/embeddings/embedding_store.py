@@ -1,10 +1,10 @@
 """Store hidden states by image id in a folder of batch files, which stays valid if the process is killed.
 
 A folder holds `settings.json` (the settings that change the states) and `batch_*.h5`. A batch file is a sealed HDF5
-file (`sealed_hdf5`). It has `image_ids` (n,), NSD's numbers or names in UTF-8, and one dataset (n, L, W) for each
-stream. The datasets are cut into layers, so that one layer is read without the others. The header records the images
-and settings, and all data are checked when read. The model's text (`answers`) is stored as UTF-8 bytes. A file is
-written atomically, and its name identifies its contents: the same batch written twice is one file.
+file (`sealed_hdf5`). It has `image_ids` (n,), which are NSD's numbers or names in UTF-8, and one dataset (n, L, W) for
+each stream. The datasets are cut into layers, so that a single layer can be read. The header records the images and
+settings, and all data are checked when they are read. The model's answers (`answers`) are stored as UTF-8 bytes. A file
+is written atomically. Its name identifies its contents, so that a batch that is written twice is still one file.
 
 Shapes: n images of a file, L layers, W width.
 """
@@ -55,13 +55,13 @@ class EmbeddingStore:
         self._settings.check(settings, implied)
 
     def claim(self, settings: Mapping) -> None:
-        """Set the settings of the batches that this process will write; raise InputError as `check` does."""
+        """Set the settings of the batches that this process will write; raise the same error as `check`."""
         self._settings.claim(settings)
 
     # -- reading --------------------------------------------------------------------------------------------------
 
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
-        """Return the ids (ascending, each once) of the images that have all of these streams."""
+        """Return the ids (unique, ascending) of the images that have all of these streams."""
         self._look()
         ids = None
         for stream in streams:
@@ -81,7 +81,7 @@ class EmbeddingStore:
         return dict(sorted(shapes.items()))
 
     def width(self, stream: str, layer: int = 0) -> int:
-        """Return the width W of a layer; raise InputError, listing the available ones, if it does not exist."""
+        """Return the width W of a layer; raise InputError that lists the available layers if it does not exist."""
         streams = self.streams()
         if not streams:
             others = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
@@ -90,19 +90,17 @@ class EmbeddingStore:
         if stream not in streams:
             there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
             meant = did_you_mean(stream, streams)
-            raise InputError(f"no stream {stream} in {self.folder}{meant}: there are {there}")
+            raise InputError(f"no stream {stream} in {self.folder}{meant}; available: {there}")
         n_layers, width = streams[stream]
         if layer not in range(n_layers):
-            raise InputError(f"no layer {layer} of {stream} in {self.folder}: there are layers 0 to {n_layers - 1}")
+            raise InputError(f"no layer {layer} of {stream} in {self.folder}; available: layers 0 to {n_layers - 1}")
         return width
 
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[ImageId] | np.ndarray) -> np.ndarray:
-        """Return the hidden states of one layer, one row for each image id in the given order.
+        """Return the hidden states of one layer, (n_images, W) float32, with rows in the order of `image_ids`.
 
-        Shape (len(image_ids), W), float32.
-
-        Raise InputError, listing the available ones, if the stream or the layer does not exist. Raise it, with the
-        number of images and the first, if an image has no states or some that are not finite.
+        Raises InputError if the stream or the layer does not exist; the message lists those that exist. Also raises it
+        if images have no states, or states that are not finite; the message gives their number and the first.
         """
         width = self.width(stream, layer)
         wanted = as_ids(image_ids)
@@ -133,7 +131,7 @@ class EmbeddingStore:
         return states
 
     def check_images(self, stream: str, image_ids: Sequence[ImageId] | np.ndarray) -> None:
-        """Raise InputError, with the number of images and the first, if an image has no states of a stream."""
+        """Raise InputError, with their number and the first one, if images have no states of a stream."""
         needed = np.unique(as_ids(image_ids))
         self._refuse_missing(stream, np.setdiff1d(needed, self.image_ids([stream])), len(needed))
 
@@ -156,7 +154,7 @@ class EmbeddingStore:
         return answers
 
     def digests(self) -> dict[ImageId, str]:
-        """Return `{image id: digest of its pixels}` of the stored images that have one."""
+        """Return `{image id: digest of its pixels}` for the stored images that have a digest."""
         found: dict[ImageId, str] = {}
         for name in batch_names(self.folder):
             with reading(self.folder / name, RECOMPUTE):
@@ -175,10 +173,10 @@ class EmbeddingStore:
     ) -> None:
         """Add a batch of images atomically. Each stream is (n, L, W), one row for each image id.
 
-        answers  the model's texts
-        digests  of the images' pixels
+        answers  text of the model's answer to each image
+        digests  digest of each image's pixels
 
-        Raise InputError if another process has meanwhile begun with other settings.
+        Raises InputError if another process has begun to write with other settings in the meantime.
         """
         ids = as_ids(image_ids)
         arrays = {IDS: ids if ids.dtype.kind == "i" else np.char.encode(ids, "utf-8"), **streams}
@@ -192,7 +190,7 @@ class EmbeddingStore:
             write_sealed(path, arrays, about=header, cuts=dict.fromkeys(streams, A_LAYER))
 
     def repair(self) -> list[str]:
-        """Delete damaged files and restore `settings.json` as `repair_folder` does; return the files' names."""
+        """Delete damaged files and restore `settings.json` with `repair_folder`; return the names of these files."""
         wrong = repair_folder(self.folder)
         self._held = Contents()
         self._settings.forget()
@@ -204,7 +202,7 @@ class EmbeddingStore:
         if len(missing):
             raise InputError(
                 f"no {stream} states for {len(missing):,} of {count(n_images, 'image')} in {self.folder} "
-                f"(first: image {missing.min()}): run the extraction again, it continues where it was"
+                f"(first: image {missing.min()}): run the extraction again, it continues where it stopped"
             )
 
     def _look(self) -> None:

@@ -1,6 +1,6 @@
 """Record the settings of a folder of batch files, refuse batches made with other settings, and repair a folder.
 
-The first batch fixes the settings. Settings that a failed run recorded before the first batch do not count.
+The first batch fixes the settings. If a run failed before its first batch, its recorded settings are ignored.
 """
 
 import json
@@ -21,7 +21,7 @@ from brain_activity_prediction.storage.settings_file import (
     recorded_settings,
 )
 
-RECOMPUTE = "run its extraction again with --repair, which computes these images anew"
+RECOMPUTE = "run its extraction again with --repair, which computes these images again"
 RESTORE = "run its extraction again with --repair, which restores it from the batch files"
 
 
@@ -32,7 +32,7 @@ class FolderSettings:
         self.folder = folder
         self._own: dict = {}  # settings of the batches that this process will write
         self._own_recorded = False
-        self._known: dict | None = None  # settings of the folder, as read since the last `forget`
+        self._known: dict | None = None  # settings of the folder, if read since the last `forget`
         self._agreeing: dict = {}  # settings of the last batch that agreed with `_known`
 
     def read(self) -> dict | None:
@@ -50,16 +50,16 @@ class FolderSettings:
         return recorded or None
 
     def check(self, settings: Mapping, implied: Mapping | None = None) -> None:
-        """Raise InputError if the folder was made with other settings; a key that only one side has is ignored.
+        """Raise InputError if the folder was made with other settings; keys that one of the two lacks are ignored.
 
-        implied  settings that an older version used and did not record
+        implied  settings that an older version used but did not record
         """
         self._refuse_others({**(implied or {}), **(self.read() or {})}, settings)
 
     def claim(self, settings: Mapping) -> None:
         """Set the settings of the batches to write; raise InputError if the folder has other settings.
 
-        If earlier batches exist, the settings are recorded at once, otherwise with the first batch.
+        The settings are recorded immediately if the folder has batches, otherwise together with the first batch.
         """
         remove_left_behind(self.folder)
         self.check(settings)
@@ -67,20 +67,20 @@ class FolderSettings:
         if batch_names(self.folder):
             self._record()
         else:
-            (self.folder / NAME).unlink(missing_ok=True)  # of a run that failed before its first batch
+            (self.folder / NAME).unlink(missing_ok=True)  # left by a run that failed before its first batch
 
     @contextmanager
     def recorded_with(self, path: Path) -> Iterator[dict]:
         """Record the claimed settings while the block writes a batch file; yield the settings for the file's header.
 
-        If another process has recorded other settings meanwhile, delete the file and raise InputError.
+        If another process has recorded other settings in the meantime, deletes the file and raises InputError.
         """
         if self._own_recorded:
             yield comparable(self._own)
             return
         self._record()
         yield comparable(self._own)
-        try:  # record again: another process may have deleted the record, as if it were from a failed run
+        try:  # record again, because another process may have deleted the record like that of a failed run
             self._record()
         except InputError:
             path.unlink(missing_ok=True)
@@ -97,14 +97,14 @@ class FolderSettings:
             self._agreeing = dict(made_with)
 
     def forget(self) -> None:
-        """Let `check_batch` read the folder's settings again."""
+        """Make `check_batch` read the folder's settings again at its next call."""
         self._known = None
 
     def _record(self) -> None:
         """Record the claimed settings; raise InputError if another process has recorded other settings."""
         if not self._own:
             return
-        with suppress(FileExistsError):  # the first process wins: all others must have its settings
+        with suppress(FileExistsError):  # the first process decides; all others must have the same settings
             record_settings(self.folder, self._own, first=True)
         known = recorded_settings(self.folder, RESTORE) or {}
         self._refuse_others(known, self._own)
@@ -114,15 +114,15 @@ class FolderSettings:
     def _refuse_others(self, known: Mapping, settings: Mapping) -> None:
         if difference := first_difference(known, settings):
             raise InputError(
-                f"{self.folder} holds states made with {difference}: use the same settings, or another --base-dir, "
-                "or delete that folder"
+                f"{self.folder} holds states made with {difference}: use the same settings or another --base-dir, "
+                "or delete this folder"
             )
 
 
 def repair_folder(folder: Path) -> list[str]:
     """Delete batch files that are damaged or have other settings, and restore a wrong `settings.json`.
 
-    Return the names of the deleted and restored files. Every byte of every file is read.
+    Returns the names of the deleted and restored files. Every byte of every file is read.
     """
     wrong, made_with = [], {}
     for name in batch_names(folder):
@@ -147,9 +147,9 @@ def repair_folder(folder: Path) -> list[str]:
 
 
 def most_agreed(recorded: Mapping | None, made_with: Sequence[Mapping]) -> Mapping:
-    """Return the settings that most batches agree with; in a tie, prefer the recorded settings.
+    """Return the settings with which most batches agree; in a tie, the recorded settings.
 
-    Settings that are not recorded are completed from all batches that agree with them.
+    Unless the recorded settings are returned, the result has the settings of all batches that agree with it.
     """
     texts = Counter(json.dumps(one, sort_keys=True) for one in made_with)
     kinds = [(json.loads(text), count) for text, count in texts.items()]
