@@ -30,7 +30,7 @@ def stopped_line(signal_name: str) -> str:
 
 
 def stop_while_importing() -> None:
-    """From this call on, end the process with `stopped_line` and STOPPED on a signal.
+    """Make signals end the process with `stopped_line` and STOPPED from now on.
 
     Scripts use it during imports, which take seconds and write nothing, until `run_script` handles signals.
     """

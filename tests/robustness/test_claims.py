@@ -183,7 +183,7 @@ def test_a_folder_of_claims_that_is_a_link_is_not_used(tmp_path, linked, capsys)
         assert claims.take("00001", ["scores"]) == ("scores",)
     remove_left_claims(tmp_path / "claims")
     assert sorted(others.rglob("*")) == before
-    assert "no claims in" in capsys.readouterr().err
+    assert "work cannot be claimed in" in capsys.readouterr().err
 
 
 def test_a_living_process_renews_its_sign_of_life(folder, monkeypatch):

@@ -100,7 +100,7 @@ def test_a_batch_file_of_what_are_no_states_is_refused(store, name, values, said
         ({"settings": []}, {}, r"'settings' is \[\], not dict"),
         ({"settings": None}, {}, "'settings' is null, not dict"),
         ({"more": 1}, {}, "'more' is unknown"),
-        ({}, {"answers": np.array([b"a", b"b"])}, "not all of its datasets have 1 row"),
+        ({}, {"answers": np.array([b"a", b"b"])}, "one of its datasets does not have 1 row"),
         ({}, {"vision": np.full((1, L, W), b"x")}, "one of its streams does not consist of numbers"),
     ],
     ids=str,

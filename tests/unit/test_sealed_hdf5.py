@@ -77,7 +77,7 @@ def test_a_file_that_is_cut_anywhere_is_noticed_at_the_first_look(path):
 
 def test_a_file_that_goes_on_after_its_end_is_noticed(path):
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(ValueError, match="bytes, not the"):
+    with pytest.raises(ValueError, match="bytes, but was written with"):
         read_seal(path)
 
 
