@@ -119,7 +119,7 @@ def test_a_model_that_keeps_a_part_in_float32_is_held_to_the_rounding_of_the_oth
 def test_a_model_of_which_the_image_attends_to_the_prompt_is_refused_unless_known(tmp_path, monkeypatch):
     tiny_vision_language.write("paligemma", tmp_path / "model")
     monkeypatch.setattr(families, "IMAGE_ATTENDS_TO_PROMPT", frozenset())
-    with pytest.raises(InputError, match="the states of the image change with the prompt after it"):
+    with pytest.raises(InputError, match="the states of its images depend on the prompt"):
         read(tmp_path / "model", ("mean",), 0, sizes=SIZES[:1])
 
 
