@@ -47,8 +47,9 @@ def best_weightings(weightings: np.ndarray, cv_scores: np.ndarray) -> dict[Combi
 def parts(r2: Mapping[Combination, np.ndarray]) -> dict[Combination, np.ndarray]:
     """Return each part `{T: (V,)}` from R2(S) of all combinations S of spaces.
 
-    The part of T is the sum of (-1)^(|T| - |S|) (R2(all) - R2(all but S)) over all subsets S of T (Moebius inversion of
-    the last sum in the module's docstring). All parts together sum to the R2 of all spaces.
+    The part of T is a sum over all subsets S of T (Moebius inversion of the last sum in the module's docstring). Each
+    term is R2(all) - R2(all but S), with a minus if the numbers of spaces in T and S differ by an odd number. All parts
+    together sum to the R2 of all spaces.
     """
     everything = max(r2, key=len)
 
