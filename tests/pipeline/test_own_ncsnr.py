@@ -1,11 +1,13 @@
 """The noise ceilings that a lab estimated itself, in the kinds of files in which they come."""
 
+import h5py
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from mean_colours import MODEL, colours, extract
 from own_experiment import AFFINE, N_REPEATS, N_UNITS, SUBJECTS, VOLUME, write_experiment
+from scipy.io import savemat
 from scripts import ALIGN, PACKAGE, run_here
 
 from brain_activity_prediction.datasets.find import find_dataset
@@ -118,6 +120,33 @@ def test_noise_ceilings_of_means_over_trials_are_read_as_fractions_or_percent(n_
     assert str(dataset.ceilings(SUBJECTS[0])) == f"ceilings_{n_trials}/sub-01.npy (noise ceilings of {title})"
 
 
+@pytest.mark.parametrize("version", ["5", "7.3", "h5"])
+@pytest.mark.parametrize("name", ["ncsnr", "noiseceiling"])
+def test_arrays_of_matlab_are_read_by_their_names_in_the_order_of_volumes(name, version, tmp_path):
+    """A volume, or MATLAB's list of the voxels of a mask, along the first axis first."""
+    write_experiment(tmp_path, "nii.gz")
+    ratio = VALUES.reshape(VOLUME)
+    values = ratio if name == "ncsnr" else 100 * ratio**2 / (ratio**2 + 1 / 3)
+    folder = tmp_path / ("ncsnr" if name == "ncsnr" else "ceilings_3")
+    folder.mkdir()
+    dataset = find_dataset(tmp_path)
+    units = dataset.units(SUBJECTS[0])
+    for stored in (values, values.ravel(order="F")[:, None]):
+        if version == "5":
+            savemat(folder / "sub-01.mat", {name: stored, "meta": [1, 2]}, do_compression=True)
+        elif version == "7.3":
+            with h5py.File(folder / "sub-01.mat", "w", userblock_size=512) as file:
+                file[name] = stored.T
+        else:
+            with h5py.File(folder / "sub-01.h5", "w") as file:
+                file[name] = values
+        np.testing.assert_allclose(dataset.ncsnr(SUBJECTS[0], units), VALUES, rtol=1e-6)
+    if version == "5":
+        savemat(folder / "sub-01.mat", {"nc": values})
+        with pytest.raises(InputError, match=rf"sub-01.mat has no array {name}: save\('sub-01.mat', '{name}'\)"):
+            dataset.ncsnr(SUBJECTS[0], units)
+
+
 @pytest.mark.parametrize(
     ("names", "values", "says"),
     [
@@ -167,7 +196,7 @@ def test_noise_ceilings_in_the_place_of_ratios_are_recognised_by_the_repeats(tmp
         done = run_here(*page)
         assert done.returncode == 2
         of = "1 trial" if n_trials == 1 else "4 trials"
-        assert f"fits the repeats of subject sub-01 better as noise ceilings of means over {of}: ratios" in done.stdout
+        assert f"fits the repeats of subject sub-01 better as noise ceilings of means over {of}: " in done.stdout
 
 
 @pytest.mark.parametrize(("n_trials", "scale"), [(1, 1), (1, 100), (3, 100)])

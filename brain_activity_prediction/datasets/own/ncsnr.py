@@ -4,8 +4,8 @@ ncsnr/       ratios of signal SD to noise SD of a single trial
 ceilings_N/  noise ceilings in percent, or from 0 to 1, of means over N trials
 
 Names and formats are those of files of responses with a single trial: SUBJECT.nii.gz (X, Y, Z), lh.SUBJECT.mgz and
-rh.SUBJECT.mgz, SUBJECT.dscalar.nii, SUBJECT.csv with one row below the names of units, or SUBJECT.npy (n_units,) or
-(X, Y, Z).
+rh.SUBJECT.mgz, SUBJECT.dscalar.nii, SUBJECT.csv with one row below the names of units, SUBJECT.npy (n_units,) or
+(X, Y, Z), or SUBJECT.mat with an array `noiseceiling` or `ncsnr`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.datasets.files.named_arrays import named_array
 from brain_activity_prediction.datasets.files.npy import open_npy
 from brain_activity_prediction.datasets.nsd.base import LARGEST_RATIO
 from brain_activity_prediction.datasets.own.file_names import SIDES, part_of
 from brain_activity_prediction.datasets.own.response_files import ENDINGS, open_responses
-from brain_activity_prediction.datasets.own.units import NIFTI
+from brain_activity_prediction.datasets.own.units import NIFTI, listed_order
 from brain_activity_prediction.datasets.own.unread import tell_unread
 from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Rows, Units, Vertices, Voxels
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
@@ -126,7 +127,13 @@ def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
         grid = Grid(Path("the grid of the responses"), units.mask.shape, units.affine)
         return read_volume_on(path, grid)[units.mask].astype(np.float64)
     n = units.masks[side].size if isinstance(units, Vertices) else units.n
-    if path.name.lower().endswith(".npy"):
+    if (named := _named(path)) is not None:
+        if isinstance(units, Voxels) and (*named.shape, 1) == units.mask.shape:
+            named = named[..., None]  # MATLAB drops a last axis of length 1
+        values = _of_units(named, units)
+        if isinstance(units, Voxels) and named.shape != units.mask.shape and values.size == n and _is_matlab(path):
+            values = values[listed_order(units.mask)]
+    elif path.name.lower().endswith(".npy"):
         values = np.asarray(open_npy(path, (1, 2, 3)))
         if values.dtype.kind == "b":
             raise InputError(f"{path} holds booleans, so it seems to be a mask")
@@ -143,6 +150,19 @@ def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
     if values.size != n:
         raise InputError(f"{path} has {values.size:,} values, but the responses have {n:,} {units.nouns}")
     return values[units.masks[side]] if isinstance(units, Vertices) else values
+
+
+def _named(path: Path) -> np.ndarray | None:
+    """Return the array of a MATLAB or HDF5 file that has the name of GLMsingle's examples; None without one."""
+    name = "ncsnr" if path.parent.name == RATIOS else "noiseceiling"
+    found = named_array(path, name) if path.name.lower().endswith((".mat", ".h5", ".hdf5")) else None
+    if found is None and _is_matlab(path):
+        raise InputError(f"{path} has no array {name}: save({path.name!r}, {name!r}) in MATLAB writes it")
+    return found
+
+
+def _is_matlab(path: Path) -> bool:
+    return path.name.lower().endswith(".mat")
 
 
 def _of_units(values: np.ndarray, units: Units) -> np.ndarray:
