@@ -16,7 +16,7 @@ from brain_activity_prediction.datasets.texts.answers import Answers
 from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.library_imports import import_torchvision
-from brain_activity_prediction.models.text import model_script
+from brain_activity_prediction.models.text import model_script, network
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
@@ -263,6 +263,27 @@ def test_a_text_model_that_does_not_compute_in_half_precision_is_advised_float32
     with pytest.raises(InputError, match=r"could not read a text \(RuntimeError: .*: try --dtype float32, or check"):
         model_script.load(checkpoint, "cpu", torch.bfloat16, texts=ALL_CAPTIONS)
     model_script.load(checkpoint, "cpu", torch.float32, texts=ALL_CAPTIONS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_network_in_which_padding_reaches_a_text_is_refused(tmp_path, monkeypatch, dtype):
+    """ConvBERT's convolutions pass over the padding."""
+    sizes = SIZE | {"embedding_size": 16, "conv_kernel_size": 3, "head_ratio": 1}
+    monkeypatch.setitem(FAMILIES, "convbert", ("ConvBertConfig", sizes, "bert"))
+    checkpoint = Checkpoint("org/model", None, write_text_model("convbert", tmp_path / "model"))
+    with pytest.raises(InputError, match="its states of a text depend on other texts in the batch"):
+        model_script.load(checkpoint, "cpu", dtype, texts=ALL_CAPTIONS)
+
+
+@pytest.mark.parametrize("name", ["mixtral", "bert"])
+def test_rounding_by_the_length_of_a_batch_is_not_taken_for_its_texts(name, tmp_path, monkeypatch):
+    """In half precision, one rounding may choose another expert, so that no limit on its effect holds."""
+    experts = SIZE | {"num_key_value_heads": 1, "num_local_experts": 4}
+    monkeypatch.setitem(FAMILIES, "mixtral", ("MixtralConfig", experts, "llama"))
+    monkeypatch.setattr(network, "number_format", lambda model: torch.float64)  # no rounding is allowed
+    checkpoint = Checkpoint("org/model", None, write_text_model(name, tmp_path / "model"))
+    loaded, _ = model_script.load(checkpoint, "cpu", torch.float32, texts=ALL_CAPTIONS)
+    assert loaded.model.config.model_type == name
 
 
 def test_a_vision_network_is_refused_in_one_line(own_nsd, captions, tmp_path):
