@@ -6,12 +6,18 @@ lh.STREAM_KIND.func.gii and rh.STREAM_KIND.func.gii.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
+from brain_activity_prediction.datasets.units import HEMISPHERES as STRUCTURES
+from brain_activity_prediction.datasets.units import write_surface_map
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.grid import Grid
+from brain_activity_prediction.storage.nifti import read_grid
 from brain_activity_prediction.surfaces.transforms import HEMISPHERES
 
 ENDING, OF_SIDE = ".nii.gz", ".func.gii"
@@ -47,6 +53,28 @@ def read_sides(path: Path) -> dict[str, np.ndarray] | None:
             values = np.stack([one.data for one in nibabel.load(file).darrays], axis=1, dtype=np.float64)
             found[side] = values[:, 0] if values.shape[1] == 1 else values
     return found
+
+
+def read_both_sides(path: Path) -> dict[str, np.ndarray]:
+    """Read a map on a surface; raise InputError if a hemisphere has no file."""
+    if (sides := read_sides(path)) is None:
+        missing = next(file for file in side_files(path).values() if not file.exists())
+        raise InputError(f"{missing} does not exist: run align_model.py again, which writes it anew")
+    return sides
+
+
+def write_sides(path: Path, sides: Mapping[str, np.ndarray]) -> None:
+    """Write a map on a surface, (V,) of each hemisphere, to the files of a path."""
+    for side, file in side_files(path).items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_surface_map(file, sides[side], STRUCTURES[side])
+
+
+def read_volume(path: Path) -> tuple[np.ndarray, Grid]:
+    """Read a map in a volume, (X, Y, Z), and its grid."""
+    with reading(path, REMEDY):
+        image = nibabel.load(path)
+        return np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3]), read_grid(path)
 
 
 def read_values(path: Path) -> np.ndarray:

@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 from reports import LLAVA, VIT, page_text, report
 
+from brain_activity_prediction.report.map_choice import best_prompt
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
-from brain_activity_prediction.report.voxel_maps import best_prompt
+from brain_activity_prediction.report.voxel_maps import voxel_maps
+from brain_activity_prediction.storage.folders import Output
 
 pytestmark = pytest.mark.slow
 
@@ -71,3 +74,22 @@ def test_the_page_counts_the_held_out_images_that_scores_are_from(own_scored):
         pd.read_parquet(path).assign(n_test=6).to_parquet(path, index=False)
     assert "held-out images (subject 1: 6, subject 2: 12) 6 to 12" in page_text(report(own_scored, "--roi", "V1v"))
     assert "held-out images 6" in page_text(report(own_scored, "--roi", "V1v", "-s", 1))
+
+
+def test_slices_show_layers_and_prompts_only_where_the_ceiling_is_high_enough(own_scored):
+    scored = [one for one in find_scored(own_scored) if (one.model_id, one.subject) == (LLAVA, 1) and one.prompt]
+    assert len(scored) == 2
+    for one in scored:
+        path = one.folder / "maps/language_best_layer_r_normalised.nii.gz"
+        image = nibabel.load(path)
+        values = np.asarray(image.dataobj, dtype=np.float32)
+        known = np.flatnonzero(np.isfinite(nibabel.load(path.with_name("language_best_layer.nii.gz")).dataobj))
+        values.flat[known] = np.where(np.arange(known.size) % 3, 0.5, np.nan)
+        nibabel.save(nibabel.Nifti1Image(values, image.affine), path)
+    shown = {one.unit: one.values for one in voxel_maps(Source(Output(own_scored)), scored, own_scored / "report/maps")}
+    n = np.count_nonzero(np.arange(known.size) % 3)
+    assert {unit: np.isfinite(values).sum() for unit, values in shown.items() if unit in ("layer", "prompt")} == {
+        "layer": n,
+        "prompt": n,
+    }
+    assert np.isfinite(shown["r"]).sum() == known.size

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 from nilearn.surface import load_surf_data
-from reports import VIT, page_text, report
+from reports import LLAVA, VIT, page_text, report
 from scipy import stats
 from scripts import PACKAGE, run_here
 from surface_transforms import N_FSAVERAGE, write_mgz
@@ -19,6 +19,7 @@ from brain_activity_prediction.report.cortex import cortex_figures, group_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored
+from brain_activity_prediction.report.voxel_maps import voxel_maps
 from brain_activity_prediction.storage.folders import Output
 
 RUN = "no_prompt/google_vit-huge-patch14-224-in21k"
@@ -205,6 +206,22 @@ def test_t_over_subjects_is_that_of_scipy_where_all_have_a_value(tmp_path, monke
             assert 0.7 < np.isfinite(row.values).mean() < 0.76
             assert (title, row.title) == (f"t of r / ceiling against 0: {VIT}", "over 3 subjects, 2 df")
             assert (scale.low, scale.unit) == (-scale.high, "t")
+
+
+def test_the_best_prompt_of_each_vertex_is_drawn(tmp_path, monkeypatch):
+    rng, masks, scored, cv_scores = np.random.default_rng(0), dict.fromkeys(SIDES, np.ones(10242, dtype=bool)), [], []
+    for prompt in (2, 5, 9):
+        scored.append(Scored(tmp_path / str(prompt), "standard", LLAVA, prompt, "sub-1", {}))
+        cv_scores.append(rng.random(2 * 10242).astype(np.float32))
+        Vertices(masks).write_map(scored[-1].folder / "maps/language_best_layer_cv_score", cv_scores[-1])
+    source, drawn = Source(Output(tmp_path)), {}
+    assert [*voxel_maps(source, scored, tmp_path / "report/maps")] == []
+    monkeypatch.setattr(cortex_figures, "cortex_figure", lambda name, *figure: drawn.setdefault(name, figure))
+    with patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60):
+        cortices, _ = read_cortices(source, scored)
+    list(cortex_figures.cortex_figures(cortices, scored, tmp_path / "report/maps", None))
+    _, (row,), *_ = drawn["flat_best_prompt_llava-hf_llava-1_5-13b-hf"]
+    np.testing.assert_array_equal(row.values, np.array([2, 5, 9])[np.argmax(cv_scores, axis=0)])
 
 
 def test_the_settings_of_a_page_leave_out_the_list_of_input_files(tmp_path):

@@ -13,6 +13,7 @@ from brain_activity_prediction.encoding.protocols import AVERAGE
 from brain_activity_prediction.report.cortex.cortices import Cortices
 from brain_activity_prediction.report.cortex.group_figures import significance_figure, t_figure
 from brain_activity_prediction.report.cortex.subject_surface import N_FSAVERAGE5
+from brain_activity_prediction.report.map_choice import Choice, best_prompt_map, choose
 from brain_activity_prediction.report.map_files import ENDING, map_paths
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import (
@@ -27,7 +28,6 @@ from brain_activity_prediction.report.plots.flat_maps import (
 from brain_activity_prediction.report.plots.labels import DIFFERENCE_OF, prompt_labels, slug
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored
-from brain_activity_prediction.report.voxel_maps import Choice, best_prompt_map, choose
 from brain_activity_prediction.storage.folders import Output, Subject, partitioning_folder, subject_name
 from brain_activity_prediction.surfaces.meshes import read_curvature, views_of_fsaverage5
 from brain_activity_prediction.surfaces.rasters import cached_raster

@@ -24,7 +24,7 @@ from brain_activity_prediction.report.cortex.subject_surface import (
     read_subject_surface,
     space_of,
 )
-from brain_activity_prediction.report.map_files import read_sides, side_files
+from brain_activity_prediction.report.map_files import read_both_sides
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import Subject
@@ -122,14 +122,6 @@ def _nearest(base_dir: Path, subject: Subject, vertices: Sequence[int]) -> dict[
     if missing_index_files(folder):
         return {}
     return {side: read_indices(fsaverage_file(folder, side), n) for side, n in zip(HEMISPHERES, vertices, strict=True)}
-
-
-def read_both_sides(path: Path) -> OnSurface:
-    """Read a map on a surface; raise InputError if a hemisphere has no file."""
-    if (sides := read_sides(path)) is None:
-        missing = next(file for file in side_files(path).values() if not file.exists())
-        raise InputError(f"{missing} does not exist: run align_model.py again, which writes it anew")
-    return sides
 
 
 def regions_on_vertices(dataset: Dataset | None, subject: Subject) -> dict[str, np.ndarray]:

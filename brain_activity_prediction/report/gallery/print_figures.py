@@ -12,6 +12,7 @@ from brain_activity_prediction.report.contents import wordings
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.gallery.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
+from brain_activity_prediction.report.map_choice import score_maps
 from brain_activity_prediction.report.plots.comparison_bars import MOST_CONDITIONS, comparison_bars
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.labels import families, prompt_labels
@@ -25,7 +26,7 @@ from brain_activity_prediction.report.tables.missing import unscored_regions
 from brain_activity_prediction.report.tables.pairwise import conditions_of, read_pairs
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.report.tables.writing import shown_tables
-from brain_activity_prediction.report.voxel_maps import score_maps, voxel_maps
+from brain_activity_prediction.report.voxel_maps import voxel_maps
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 

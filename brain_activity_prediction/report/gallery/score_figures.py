@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from brain_activity_prediction.report.map_choice import stream_order
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.labels import families, prompt_labels
 from brain_activity_prediction.report.plots.layer_curves import layer_curves
 from brain_activity_prediction.report.plots.prompt_maps import prompt_map
 from brain_activity_prediction.report.plots.region_bars import region_bars
 from brain_activity_prediction.report.tables.pairwise import best_prompts
-from brain_activity_prediction.report.voxel_maps import stream_order
 
 
 def bars_of_families(
