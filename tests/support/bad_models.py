@@ -106,7 +106,7 @@ PROMPTS = [
         "only other prompts",
         LLAVA,
         ["-p", "3", "--prompts-file", "{here}/p.yml"],
-        ["no prompt 3", "there are 1"],
+        ["no prompt 3", "available: 1"],
         beside("p.yml", "1: a\n"),
     ),
 ]

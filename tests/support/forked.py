@@ -17,7 +17,7 @@ from brain_activity_prediction.extraction.runner import Runner
 
 MODEL_LOADED = 99
 # Lines that stderr may have before the error: the planned work, progress bars, an outdated cache.
-PROGRESS = re.compile(r"\S+, (official|flat) layout of NSD: .*|.*\d%\|.*|computing .* again: .* changed since|\s*")
+PROGRESS = re.compile(r"\S+, (official|flat) layout of NSD: .*|.*\d%\|.*|computing .* again: .* changed since.*|\s*")
 
 
 class Ended(NamedTuple):
