@@ -22,7 +22,7 @@ PIXELS = 256  # side of an image on the page
 class Answered:
     """An image and the models' answers to it, each `(model, prompt, answer)`.
 
-    The image is a data URI, or None without the dataset.
+    `picture` is the image as a data URI; None if the dataset is not available.
     """
 
     image_id: ImageId
@@ -31,7 +31,7 @@ class Answered:
 
 
 def sample_answers(source: Source, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
-    """Return the answers to the first test images that have any.
+    """Return the answers to N_IMAGES test images, chosen among those with the most answers.
 
     stores  (model, prompt) of each extraction
     """

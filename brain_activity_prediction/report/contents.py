@@ -1,4 +1,4 @@
-"""Gather everything that a report shows, before the layout."""
+"""Gather all contents of a report, before the page is laid out."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ class Contents:
 
     protocol: str
     layer_choice: str
-    n_of_others: int  # number of tables of the other protocol
+    n_of_others: int  # number of score tables of the other protocol
     of_nsd: bool
     models: list[str]
-    prompts: dict[int, str]  # number: wording, empty where it was not recorded
+    prompts: dict[int, str]  # number: text, empty if it was not recorded
     subjects: list[int]
     regions: list[str]
     n_rows: int
     n_tested: int  # number of tested rows, over which q is adjusted
     family_sizes: dict[tuple[str, str], int]  # Tables.family_sizes
-    errors_over: str  # what the error bars vary over: subjects, images, or empty
+    errors_over: str  # what the standard errors are computed over: subjects, images, or empty for none
     curves_have_errors: bool
     scores: pd.DataFrame  # averages.region_scores
     gaps: list[missing.Gap]
@@ -97,7 +97,7 @@ class Contents:
 
     @property
     def questions(self) -> list[str]:
-        """Return the names of the questions that these contents can answer, and `open` if some are not."""
+        """Return the names of the questions that these contents answer; the last one is `open` if any is missing."""
         answered = {
             "how-well": True,
             "where": bool(self.slices or self.on_cortex or self.findings["where"]),
@@ -121,9 +121,9 @@ class Contents:
 def gather(
     source: Source, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, figures: FigureFolder
 ) -> Contents:
-    """Gather the contents of the page for the first protocol in `shown`; write `figures`, and next to them maps/.
+    """Gather the contents of the page for the first protocol in `shown`; write `figures`, and maps/ next to them.
 
-    `shown` is the result of `writing.shown_tables`.
+    shown  result of `writing.shown_tables`
     """
     folder = figures.path.parent
     protocol, table = next(iter(shown.items()))
@@ -221,7 +221,7 @@ def data_used(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of_settings(scored: Sequence[Scored]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Return `(setting, [(value, number of tables with it)])`, sorted by setting; values are as in settings.json.
+    """Return `(setting, [(value, number of tables with it)])`, sorted by setting, with values as in settings.json.
 
     The list of input files is left out.
     """

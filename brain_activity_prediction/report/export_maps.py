@@ -1,8 +1,8 @@
 """Exports the voxel maps of finished runs for another program.
 
 For pycortex, each subject becomes one file, BASE_DIR/report/pycortex/subjNN.hdf, which `cortex.load` opens. It has each
-map as a volume and, if NSD's transforms exist, as vertices of the subject's own surface and of fsaverage. Maps of
-responses on a surface are vertices only. pycortex draws them on the surfaces of its own store.
+map as a volume and, if NSD's transforms exist, on the vertices of the subject's own surface and of fsaverage. Maps of
+responses on a surface are exported only as vertices. pycortex draws the maps on the surfaces in its own store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FORMATS = ("pycortex",)
 
 def flags() -> argparse.ArgumentParser:
     flags = parser(__doc__)
-    flags.add_argument("format", choices=FORMATS, help="program to write files for")
+    flags.add_argument("format", choices=FORMATS, help="program for which files are written")
     shared.add_protocol(flags)
     shared.add_maps(flags)
     flags.add_argument(
@@ -63,9 +63,9 @@ def main() -> None:
 
 
 def _views(base_dir: Path | None, maps: Sequence[RunMaps], transform: str) -> Iterator[View]:
-    """Yield each map of one subject as a volume if it is one, and as vertices of the surfaces that it reaches.
+    """Yield each map of one subject as a volume, if it is one, and on each surface to which it can be transferred.
 
-    base_dir  folder of NSD, whose transforms carry volumes to surfaces; None for other datasets
+    base_dir  folder of NSD, whose transforms are used; None for other datasets
     """
     from brain_activity_prediction.report.cortex.pycortex_file import View
     from brain_activity_prediction.report.cortex.subject_surface import (
@@ -89,7 +89,7 @@ def _views(base_dir: Path | None, maps: Sequence[RunMaps], transform: str) -> It
     stores = {NATIVE: store, FSAVERAGE: FSAVERAGE}
     spaces = [space for space in stores if surface and space in surface.reached]
     if not (is_volume or spaces):
-        raise InputError(f"maps of subject {subject} lie on fsaverage5: pycortex's store has fsaverage only")
+        raise InputError(f"maps of subject {subject} are on fsaverage5, but pycortex's store has only fsaverage")
     for one in maps:
         run = one.folder.name if one.run is None else f"{one.folder.name}, {prompt_name(one.run.prompt)}"
         for name, path in one.paths.items():

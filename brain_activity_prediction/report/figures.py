@@ -1,7 +1,7 @@
-"""Writes figures for print: each as PDF, SVG and PNG, with the values that it shows as CSV and its caption as text.
+"""Writes figures for print: each as PDF, SVG and PNG, with its values as CSV and its caption as text.
 
-They are the figures of the report, and two more kinds: pairs of conditions with their tests, and voxels of one model
-against another. Written to BASE_DIR/report/print/; with flags that select scores, to a subfolder of its own.
+These are the figures of the report and two more kinds: pairs of conditions with their tests, and voxels of one model
+against those of another. They are written to BASE_DIR/report/print/ or, with flags that select scores, to a subfolder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.folders import PROTOCOLS, part_of
 
 KINDS = ("regions", "layers", "prompts", "pairs", "voxels", "variance", "cortex")
-# The questions of the study's abstract, by its own scoring. Names of kinds.
+# Kinds of figures for the questions in the study's abstract, which use the study's scoring.
 PRESETS = {
     "study-models": ("regions", "voxels"),
     "study-instructions": ("prompts", "pairs"),
@@ -37,14 +37,14 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help=f"scoring protocol (default: {PROTOCOLS[0]}; of presets: {STUDY_PROTOCOL})",
+        help=f"scoring protocol (default: {PROTOCOLS[0]}; with --preset: {STUDY_PROTOCOL})",
     )
-    flags.add_argument("--preset", choices=tuple(PRESETS), help="draw a figure of the study, by its own protocol")
+    flags.add_argument("--preset", choices=tuple(PRESETS), help="draw a figure of the study, with the study's protocol")
     flags.add_argument(
         "--style",
         type=Path,
         metavar="FILE",
-        help="style in place of the default: a TOML file like report/plots/style.toml, or a style file of matplotlib",
+        help="style that replaces the default: a TOML file like report/plots/style.toml, or a matplotlib style file",
     )
     flags.add_argument(
         "--columns", type=int, choices=(1, 2), default=1, help="width of the figures, in columns of a journal"
@@ -55,7 +55,7 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = flags().parse_args()
     if unknown := [kind for kind in arguments.kind if kind not in KINDS]:
-        raise InputError(f"there is no kind {unknown[0]}: choose from {', '.join(KINDS)}")
+        raise InputError(f"there is no kind of figure {unknown[0]}; available: {', '.join(KINDS)}")
     if arguments.kind and arguments.preset:
         raise InputError("--preset chooses the kinds of figures: leave out the kinds, or --preset")
     output, selection = output_and_selection(arguments)

@@ -1,4 +1,4 @@
-"""Flags of the scripts that read finished scores, and the selection that they make."""
+"""Flags of the scripts that read finished scores, and the selection of scores that these flags describe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brain_activity_prediction.storage.folders import Output
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the flags that select subjects, models, prompts and streams; by default all with scores."""
+    """Return a parser with flags that select subjects, models, prompts and streams; the default is all with scores."""
     flags = shared.parser(description, several_subjects=True)
     flags.set_defaults(subject=None)
     shared.add_selection(flags)
@@ -20,7 +20,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def output_and_selection(arguments: argparse.Namespace) -> tuple[Output, Selection]:
-    """Return the place of the results and the selected scores; raise InputError if --base-dir is not a folder."""
+    """Return the output and the selection of scores; raise InputError if --base-dir is not a folder."""
     shared.check_base_dir(arguments.base_dir)
     output = dataset_flags.output_from(arguments)
     selection = Selection(

@@ -14,8 +14,8 @@ from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.storage.folders import Subject, subject_name
 from brain_activity_prediction.storage.grid import Grid, on_grid
 
-PREFERRED = ("language", "response", "vision")  # streams to show first; the others follow by name
-# For each layer_choice: prefix of file names, and name, unit and title of each map.
+PREFERRED = ("language", "response", "vision")  # streams that are shown first; others follow in alphabetical order
+# For each layer_choice, the prefix of file names, and the name, unit and title of each map.
 SHOWN = {
     BEST_PER_REGION: (
         "best_layer",
@@ -27,9 +27,10 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class Choice:
-    """The maps that represent a model in a subject: one stream, and the prompt with the best training score.
+    """The maps that represent a model in a subject: one stream, with the prompt that has the best training score.
 
-    having  all prompts that have the stream's maps, `{table: path of its map of training scores}`
+    best    score table of this prompt
+    having  `{score table: path of its map of training scores}` for all prompts with maps of the stream
     """
 
     stream: str
@@ -38,14 +39,14 @@ class Choice:
 
     @property
     def condition(self) -> str:
-        """Return the stream and the prompt in words."""
+        """Return the stream and the prompt as text."""
         return self.stream if self.best.prompt is None else f"{self.stream}, prompt {self.best.prompt}"
 
 
 def choose(scored: Sequence[Scored]) -> Choice | None:
-    """Choose the stream and prompt that represent a model in a subject; None without maps.
+    """Choose the stream and prompt that represent a model in a subject; None if it has no maps.
 
-    scored  the tables of one model and subject
+    scored  score tables of one model and subject
     """
     start, _ = SHOWN[layer_choice(scored[0].protocol)]
     stream, having = shown_stream(scored, start)
@@ -57,11 +58,11 @@ def choose(scored: Sequence[Scored]) -> Choice | None:
 
 
 def score_maps(scored: Sequence[Scored]) -> tuple[dict[str, dict[Subject, np.ndarray]], str]:
-    """Return {model: {subject: map of its chosen stream}} and the unit: r / ceiling where every model has it, else r.
+    """Return {model: {subject: map of the chosen stream}} and the unit: r / ceiling if all models have it, else r.
 
-    scored  the tables of one protocol
+    scored  score tables of one protocol
 
-    The maps of a subject share a grid (X, Y, Z), or are of its vertices.
+    The maps of a subject are on one grid (X, Y, Z), or on its vertices.
     """
     pairs = dict.fromkeys((one.model_id, one.subject) for one in scored)
     chosen = {pair: choose([one for one in scored if (one.model_id, one.subject) == pair]) for pair in pairs}
@@ -91,7 +92,7 @@ def best_prompt_map(choice: Choice, model: str, folder: Path) -> Path:
 
 
 def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
-    """Return the stream that the maps of a model show, and the tables of all prompts that have this stream's maps."""
+    """Return the stream that represents a model, and the score tables of all prompts with maps of this stream."""
     end = f"_{start}_cv_score"
     found = {one: map_paths(one.folder / "maps", f"*{end}") for one in scored}
     there = {one: {path.name.removesuffix(end + ENDING) for path in paths} for one, paths in found.items()}
@@ -102,12 +103,12 @@ def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list
 
 
 def stream_order(name: str) -> tuple:
-    """Return a sorting key for streams: those of PREFERRED come first."""
+    """Return a sorting key for streams, by which those in PREFERRED come first."""
     return (*(name != first for first in PREFERRED), name)
 
 
 def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the prompt with the highest cross-validated score in each voxel; NaN without a score."""
+    """Return the prompt with the highest cross-validated score in each voxel; NaN if no prompt has a score."""
     known = np.isfinite(cv_scores).any(axis=0)
     of_known = np.stack([scores[known] for scores in cv_scores])
     best = np.full(known.shape, np.nan, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""Find and read maps of scores in either form: one volume, or a file for each hemisphere.
+"""Find and read maps of scores in both forms: one volume, or a file for each hemisphere.
 
-A map is named by the path that it has as a volume, STREAM_KIND.nii.gz. On a surface, its files are
-lh.STREAM_KIND.func.gii and rh.STREAM_KIND.func.gii.
+The path of a map is always that of the volume, STREAM_KIND.nii.gz. If the map is on a surface, its files are
+lh.STREAM_KIND.func.gii and rh.STREAM_KIND.func.gii instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from brain_activity_prediction.storage.nifti import read_grid
 from brain_activity_prediction.surfaces.transforms import HEMISPHERES
 
 ENDING, OF_SIDE = ".nii.gz", ".func.gii"
-REMEDY = "delete it and run align_model.py again, which writes it anew"
+REMEDY = "delete it and run align_model.py again, which writes it"
 
 
 def map_paths(folder: Path, pattern: str) -> list[Path]:
@@ -32,18 +32,18 @@ def map_paths(folder: Path, pattern: str) -> list[Path]:
 
 
 def side_files(path: Path) -> dict[str, Path]:
-    """Return the files of both hemispheres of a map."""
+    """Return the files of a map on a surface, by hemisphere."""
     stem = path.name.removesuffix(ENDING)
     return {side: path.with_name(f"{side}.{stem}{OF_SIDE}") for side in HEMISPHERES}
 
 
 def is_written(path: Path) -> bool:
-    """Return whether a map exists in either form."""
+    """Return whether a map exists, as a volume or on a surface."""
     return path.exists() or all(file.exists() for file in side_files(path).values())
 
 
 def read_sides(path: Path) -> dict[str, np.ndarray] | None:
-    """Read a map on a surface, (V,) or for n arrays (V, n) of each hemisphere; None if a file does not exist."""
+    """Read a map on a surface, (n_vertices,) or (n_vertices, n) by hemisphere; None if a file does not exist."""
     files = side_files(path)
     if not all(file.exists() for file in files.values()):
         return None
@@ -59,7 +59,7 @@ def read_both_sides(path: Path) -> dict[str, np.ndarray]:
     """Read a map on a surface; raise InputError if a hemisphere has no file."""
     if (sides := read_sides(path)) is None:
         missing = next(file for file in side_files(path).values() if not file.exists())
-        raise InputError(f"{missing} does not exist: run align_model.py again, which writes it anew")
+        raise InputError(f"{missing} does not exist: run align_model.py again, which writes it")
     return sides
 
 
@@ -78,7 +78,7 @@ def read_volume(path: Path) -> tuple[np.ndarray, Grid]:
 
 
 def read_values(path: Path) -> np.ndarray:
-    """Read the values of a map in either form, in one row, NaN where it has none."""
+    """Read the values of a map in either form as one flat array, NaN where it has no value."""
     if (sides := read_sides(path)) is not None:
         return np.concatenate([*sides.values()])
     with reading(path, REMEDY):

@@ -1,7 +1,7 @@
 """Write the page of a report: one HTML file that opens from disk and loads nothing from the network.
 
-Its Content-Security-Policy allows only the scripts whose hashes it lists, so that text of a model or a settings file
-cannot run. The template also escapes all text.
+The Content-Security-Policy allows only the scripts whose hashes it lists, so that text from a model or a settings file
+cannot run as code. The template also escapes all text.
 """
 
 import base64
@@ -19,7 +19,7 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.files import written_whole
 
 FILES = Path(__file__).parent / "page_files"
-QUESTIONS = {  # sections of the page: their name in its navigation, and their heading
+QUESTIONS = {  # sections of the page: name in the navigation, and heading
     "how-well": ("How well", "How well?"),
     "where": ("Where", "Where in the brain?"),
     "layer": ("Layer", "Which layer?"),
@@ -60,7 +60,7 @@ def write_page(contents: Contents, folder: Path) -> Path:
 
 
 def environment() -> jinja2.Environment:
-    """Return the templates of pages, which escape all text."""
+    """Return the environment of the pages' templates, which escapes all text."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FILES),
         autoescape=True,

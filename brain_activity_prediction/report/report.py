@@ -1,8 +1,8 @@
-"""Make tables, figures and a page of everything that has been scored in a BASE_DIR.
+"""Make tables, figures and a page about all scores in a BASE_DIR.
 
-Writes to BASE_DIR/report/: scores.csv and scores.parquet, one row for each model, prompt, stream, layer, subject and
+Writes to BASE_DIR/report/: scores.csv and scores.parquet, with a row for each model, prompt, stream, layer, subject and
 region; report.html, one file that any browser opens without network; and its figures as PNG and SVG. With flags that
-select scores, the report goes to a subfolder of its own.
+select scores, the report is written to a subfolder.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def main() -> None:
 
         source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
 
-        with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock: millions of rows are written meanwhile
-            written = writer.submit(deque, write_tables(tables, selection, folder), 0)  # keeps none of them
+        with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock, so that rows are written in parallel
+            written = writer.submit(deque, write_tables(tables, selection, folder), 0)  # writes without keeping rows
             shown = shown_tables(tables.selected(selection), selection)
             with Background() as background:
                 contents = gather(source, tables, shown, selection, FigureFolder(folder / "figures", run=background))
@@ -65,7 +65,7 @@ def main() -> None:
             written.result()
         write_note(folder, made_from)  # written last, so that it marks a complete report
         print(page)
-    log.info(f"{folder / 'scores.csv'} and .parquet hold every layer")
+    log.info(f"{folder / 'scores.csv'} and .parquet hold the scores of all layers")
 
 
 if __name__ == "__main__":

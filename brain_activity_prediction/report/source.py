@@ -1,4 +1,4 @@
-"""The input of a report: the results of one dataset and, where it is at hand, the dataset."""
+"""The input of a report: the results of one dataset and, if available, the dataset itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from brain_activity_prediction.storage.folders import Output
 
 @dataclass(frozen=True)
 class Source:
-    """The place of the results, and their dataset; None if only the results are there."""
+    """The place of the results, and their dataset; None if only the results are available."""
 
     output: Output
     dataset: Dataset | None = None

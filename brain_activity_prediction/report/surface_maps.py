@@ -1,9 +1,10 @@
-"""Writes the maps of finished runs as surface files, by NSD's own transforms or onto given meshes.
+"""Writes the maps of finished runs as surface files, with NSD's own transforms or on given meshes.
 
 Each map becomes .func.gii (GIFTI) and .mgz (FreeSurfer) files of both hemispheres, in the folder surfaces/ next to
 maps/, on the subject's own surface and on fsaverage. ROI volumes become .label.gii. With several subjects, the mean, t
-and the number of significant subjects on fsaverage or fsaverage5 are written to across_subjects/. Maps of responses on
-fsaverage need no transforms. Volumes of other datasets need meshes of the subject (--mesh), and stay on them.
+and the number of subjects with a significant score are written to across_subjects/, on fsaverage or fsaverage5. Maps of
+responses on fsaverage need no transforms. Volumes of other datasets need meshes of the subject (--mesh), and are
+written only on these meshes.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def flags() -> argparse.ArgumentParser:
         default=[],
         type=Path,
         metavar="FILE",
-        help="meshes of one subject in the millimetres of its volumes, GIFTI or FreeSurfer: left and right, such as "
-        "midthickness; or left and right pial, then left and right white",
+        help="meshes of one subject in the coordinates (mm) of its volumes, as GIFTI or FreeSurfer files: left and "
+        "right, such as midthickness; or left and right pial, then left and right white",
     )
     flags.add_argument(
         "--volume",
@@ -78,7 +79,7 @@ def main() -> None:
         raise InputError(f"{flag}: give one with -s")
     if len(meshes) not in (0, 2, 4):
         raise InputError(
-            f"--mesh has {count(len(meshes), 'file')}: give 2, left and right, or 4, pial and white of both"
+            f"--mesh has {count(len(meshes), 'file')}: give 2 (left and right) or 4 (pial and white of both sides)"
         )
     if meshes and spaces not in ((), (NATIVE,)):
         raise InputError("--mesh writes maps on the meshes: leave out --space")
@@ -91,7 +92,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """The surfaces to write on: given meshes of one subject, or those that a subject's maps can be carried to.
+    """The surfaces to write on: given meshes of one subject, or those to which a subject's maps can be transferred.
 
     base_dir  folder of NSD, whose transforms are used; None for other datasets
     spaces    chosen spaces; empty for the default
@@ -102,16 +103,16 @@ class Target:
     meshes: tuple[Path, ...] = ()
 
     def lacking(self, subject: Subject, path: Path) -> str:
-        """Return a message about what the maps of a subject, one of which has this path, lack; empty if nothing."""
+        """Return a message why a subject's maps, one of which has this path, cannot be written; empty if they can."""
         from brain_activity_prediction.report.cortex.vertex_surface import lacking_of_maps
 
         if not self.meshes:
             return lacking_of_maps(self.base_dir, subject, path, self.spaces)
-        on_surface = f"maps of subject {subject} lie on a surface, and --mesh carries volumes: leave it out"
+        on_surface = f"maps of subject {subject} are on a surface, but --mesh is for volumes: leave it out"
         return "" if path.exists() else on_surface
 
     def surface(self, subject: Subject, path: Path) -> Surface:
-        """Return the way from the maps of a subject to surfaces."""
+        """Return the transform from the maps of a subject to surfaces."""
         from brain_activity_prediction.report.cortex.mesh_surface import read_mesh_surface
         from brain_activity_prediction.report.cortex.vertex_surface import surface_of_maps
 
@@ -120,7 +121,7 @@ class Target:
         return surface_of_maps(self.base_dir, subject, path)
 
     def spaces_of(self, surface: Surface) -> tuple[str, ...]:
-        """Return the surfaces to write on: those chosen, or the maps' own and fsaverage."""
+        """Return the spaces to write: the chosen ones, or by default the maps' own surface and fsaverage."""
         if self.meshes:
             return (NATIVE,)
         return self.spaces or surface.reached[: 2 if NATIVE in surface.reached else 1]
@@ -131,7 +132,8 @@ def write_surfaces(
 ) -> None:
     """Write the selected maps of each subject that has transforms or meshes, and their statistics over subjects.
 
-    Subjects without transforms are reported. Raise InputError if they were selected, or if no subject has transforms.
+    Subjects without transforms are reported. Raises InputError if such subjects were selected, or if no subject has
+    transforms.
     """
     from brain_activity_prediction.report.cortex.run_maps import find_maps
     from brain_activity_prediction.report.cortex.writing import write_maps, write_over_subjects, write_roi_labels
@@ -157,7 +159,7 @@ def write_surfaces(
         labels = f" and {count(len(rois), 'ROI file')}" if rois else ""
         print(f"subject {subject}: {n}{labels} in {folder}/**/surfaces")
     if not patterns:
-        log.info("maps of every layer are left out: --map '*_layers_*' writes them")
+        log.info("maps with a volume for each layer are left out: --map '*_layers_*' writes them")
     with_statistics: set[str] = set()
     for (prompt, model), of_subjects in group.items():
         folder = across_subjects_folder(output, protocol) / prompt_folder(prompt) / model_folder(model)

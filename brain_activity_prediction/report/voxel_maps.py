@@ -1,6 +1,6 @@
 """Select the voxel maps of a report: for each model and subject, each voxel's best layer, its r, and its best prompt.
 
-For a protocol that averages layers, the maps are the average r and the best prompt.
+If the protocol averages over layers, the maps show the average r and the best prompt.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ Cortex = tuple[np.ndarray, Grid]  # `shaded`, (X, Y, Z)
 
 @dataclass(frozen=True)
 class VoxelMap:
-    """A map with one value for each voxel, (X, Y, Z) with NaN outside, and its background: `shaded` cortex or None."""
+    """A map (X, Y, Z), NaN outside the fitted voxels, and its background, the `shaded` cortex or None."""
 
     name: str
     title: str
@@ -44,7 +44,7 @@ class VoxelMap:
         return self.unit in ("layer", "prompt")
 
     def cropped(self) -> "VoxelMap":
-        """Return the map cropped to the box that contains values and cortex, or only values if no cortex is known."""
+        """Return the map cropped to the values and the cortex; if the cortex is unknown, to the values."""
         fitted = np.isfinite(self.values)
         behind = shaded(fitted) if self.behind is None else self.behind
         shown = fitted | (behind > 0)
@@ -59,10 +59,10 @@ class VoxelMap:
 
 
 def voxel_maps(source: Source, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
-    """Return the cropped maps of every model and subject; the map of best prompts is also written to `folder` as NIfTI.
+    """Return the cropped maps of every model and subject; write maps of best prompts to `folder` as NIfTI files.
 
-    The maps belong to one stream, under the prompt with the highest training score over all voxels. Maps without a
-    value, such as the ceilings of sessions in which no image is repeated, are left out.
+    The maps of a model show one stream, with the prompt that has the highest training score over all voxels. Maps
+    without a value, such as noise ceilings of sessions without repeated images, are left out.
     """
     return (shown.cropped() for shown in _maps(source, scored, folder) if np.isfinite(shown.values).any())
 
@@ -127,7 +127,7 @@ def _best_prompt_of_vertices(paths: Mapping[int, Path]) -> dict[str, np.ndarray]
 
 
 def cortex(dataset: Dataset | None, subject: Subject) -> Cortex | None:
-    """Return the subject's `shaded` cortex, made from NSD's nsdgeneral, and its grid; None for other datasets."""
+    """Return the subject's `shaded` cortex, from NSD's nsdgeneral, and its grid; None for other datasets."""
     if not isinstance(dataset, NSD):
         return None
     try:

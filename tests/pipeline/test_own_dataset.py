@@ -112,7 +112,7 @@ def test_volumes_of_the_experiment_are_exported_for_pycortex(subject, name, expe
     align(monkeypatch, tmp_path, "-s", subject)
     monkeypatch.setattr("sys.argv", ["export_maps.py", "pycortex", "-d", str(tmp_path), "--map", "*_best_layer_r"])
     export_maps.main()
-    assert f"subject {subject} is not one of NSD's" in caplog.text
+    assert f"subject {subject} is not of NSD" in caplog.text
     with h5py.File(tmp_path / f"report/own/pycortex/{name}.hdf") as file:
         (stored,) = file["data"].values()
         assert stored.attrs["subject"] == name
@@ -122,14 +122,14 @@ def test_volumes_of_the_experiment_are_exported_for_pycortex(subject, name, expe
         )
     done = run_here(PACKAGE / "report" / "surface_maps.py", "-d", tmp_path)
     assert done.returncode == 2
-    assert f"subject {subject} is not one of NSD's" in done.stderr
+    assert f"subject {subject} is not of NSD" in done.stderr
 
 
 @pytest.mark.parametrize("script", [("export_maps.py", "pycortex"), ("surface_maps.py",)])
 def test_maps_of_units_are_not_called_absent_by_what_carries_volumes(script, expected):
     done = run_here(PACKAGE / "report" / script[0], *script[1:], "-d", expected)
     assert done.returncode == 2
-    assert "are .csv files: only volumes (.nii.gz) and maps of vertices (.func.gii) are carried" in done.stderr
+    assert "are .csv files, but only volumes (.nii.gz) and maps of vertices (.func.gii) can be written" in done.stderr
 
 
 def test_results_can_lie_apart_from_read_only_data(folder, tmp_path_factory, monkeypatch):

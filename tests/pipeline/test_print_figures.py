@@ -114,7 +114,7 @@ def test_a_region_that_one_subject_lacks_keeps_the_pairs_of_the_others(figure, t
     assert [panel.get_title("left") for panel in figure["panels"]] == ["V1v", "mTL-faces (n = 2)"]
     heights = [[bar.get_height() for bar in panel.patches] for panel in figure["panels"]]
     assert heights == [pytest.approx([0.4, 0.3]), pytest.approx([0.4, 0.3])]
-    assert "n = 3 subjects unless stated" in figure["words"].note
+    assert "n = 3 subjects unless another n is given" in figure["words"].note
     assert figure["data"]["kind"].value_counts().to_dict() == {
         "mean": 4, "subject 1": 4, "subject 3": 4, "subject 2": 2, "pair": 2
     }  # fmt: skip
@@ -164,9 +164,9 @@ def test_figures_are_written_by_kind_for_the_selected_scores(scored):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["bars"], "there is no kind bars: choose from regions"),
-        (["variance"], "nothing to draw of variance, which needs results of partition_variance.py"),
-        (["pairs"], "nothing to draw of pairs, which needs results of across_subjects.py"),
+        (["bars"], "there is no kind of figure bars; available: regions"),
+        (["variance"], "no figure of variance can be drawn, because it needs results of partition_variance.py"),
+        (["pairs"], "no figure of pairs can be drawn, because it needs results of across_subjects.py"),
         (["--preset", "study-models"], "no scores of protocol paper: run align_model.py with --protocol paper"),
         (["regions", "--preset", "study-models"], "--preset chooses the kinds of figures"),
         (["--style", "none.toml"], "--style none.toml"),

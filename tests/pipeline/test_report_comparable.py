@@ -85,7 +85,7 @@ def test_voxel_scores_divided_by_other_ceilings_are_left_out_region_scores_stay(
     for path in own_scored.glob("alignment/subj02/*/*/scores.parquet"):
         pd.read_parquet(path).assign(**{setting: value}, r_normalised=9.0).to_parquet(path)
     text = page_text(report(own_scored, "--roi", "V1v"))
-    assert f"where --{setting.replace('_', '-')} was {value} (4 of 8 tables): most have" in text
+    assert f"4 of 8 tables were made with --{setting.replace('_', '-')} {value}, most with" in text
     assert "9.000" not in text
     of_one = re.findall(rf"V1v {LLAVA} [\d.]+ [\d.]+ ([\d.]+ \(n = 1\))? ?[\d.]+( \(n = 1\))? ", text)
     assert not any(of_one[0])

@@ -38,7 +38,7 @@ def test_what_was_not_extracted_not_aligned_or_half_aligned_is_told_apart(own_sc
     folder = "llava-hf_llava-1.5-13b-hf"
     for subject in (1, 2):
         shutil.rmtree(own_scored / f"alignment/subj0{subject}/prompt_2" / folder)
-    assert missing_in(own_scored) == {f"{LLAVA}, subject {n}, prompt 2: extracted, not aligned" for n in (1, 2)}
+    assert missing_in(own_scored) == {f"{LLAVA}, subject {n}, prompt 2: extracted, but not aligned" for n in (1, 2)}
     batch = next((own_scored / "image_embeddings/prompt_2" / folder).glob("batch_00001*"))
     n_images = len(EmbeddingStore(batch.parent).read_answers(range(1, 13)))
     batch.unlink()
@@ -63,7 +63,7 @@ def test_layers_that_a_table_does_not_know_are_said_to_be_newer_than_it(own_scor
     table = pd.read_parquet(scores)
     table[table["layer"] != 3].to_parquet(scores)
     (gap,) = missing_in(own_scored)
-    assert gap == f"{VIT}, subject 1, no prompt: vision: 4 layers are scored, the table has 3: align again"
+    assert gap == f"{VIT}, subject 1, no prompt: vision: 4 layers are scored, but 3 in the table: align again"
 
 
 def test_without_a_noise_ceiling_the_page_is_made_and_says_so(own_scored):
@@ -101,7 +101,7 @@ def test_tables_of_version_1_0_0_are_shown_and_a_line_says_what_they_lack(scored
 def test_a_region_in_which_no_model_has_a_score_is_listed():
     rows = chosen_rows(roi=["V1v", "V1v", "RSC", "RSC"], subject=[1, 2] * 2, r=[0.2, 0.3, np.nan, np.nan])
     rows = rows.assign(model_id=LLAVA, p=0.01, n_train=9, noise_ceiling=0.5, r_se=0.1)
-    assert absent_analyses(rows) == ["No score in RSC: no model has an r there, and no figure shows it."]
+    assert absent_analyses(rows) == ["No score in RSC: no model has an r in it, so no figure shows it."]
 
 
 def test_held_out_images_are_those_that_scores_are_from(scored):

@@ -55,8 +55,8 @@ def test_partitionings_of_one_name_but_of_other_prompts_are_not_averaged(second)
     assert means["r2_se"].tolist() == pytest.approx([0.1, 0.1, 0.07, 0.07])
     kinds = [errors_of(analysis, means.reset_index()) for analysis in means.index.unique(0)]
     assert kinds == [
-        "Mean of 2 subjects; lines are ± 1 SE over subjects.",
-        "One subject; lines are ± 1 SE over images.",
+        "Mean of 2 subjects; error bars are ± 1 SE over subjects.",
+        "One subject; error bars are ± 1 SE over images.",
     ]
 
 

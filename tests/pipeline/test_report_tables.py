@@ -89,10 +89,13 @@ def test_a_region_keeps_its_q_when_it_is_asked_for_alone(scored, collected):
 def test_what_is_in_no_table_is_named_with_what_there_is(scored):
     for flag, value, said in (
         *(
-            ("--roi", "V9", "no scores of roi V9: there are"),
-            ("--model-id", "gpt", "no scores of model gpt: there are"),
+            ("--roi", "V9", "no scores of roi V9; available:"),
+            ("--model-id", "gpt", "no scores of model gpt; available:"),
         ),
-        *(("-s", "7", "no scores of subject 7: there are 1, 2"), ("-p", "3", "no scores of prompt 3: there are 1, 2")),
+        *(
+            ("-s", "7", "no scores of subject 7; available: 1, 2"),
+            ("-p", "3", "no scores of prompt 3; available: 1, 2"),
+        ),
     ):
         done = report(scored, flag, value)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -114,7 +117,7 @@ def test_what_no_table_has_all_of_is_one_line_and_writes_nothing(own_scored):
     for flags in ([], ["--table-only"]):
         done = report(own_scored, *flags, "-m", VIT, "--stream", "language")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "no table matches all of them: select fewer at once" in done.stderr
+        assert "no table has all of them together: select fewer names" in done.stderr
         assert not (own_scored / "report").exists()
 
 

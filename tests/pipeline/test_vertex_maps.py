@@ -75,7 +75,7 @@ def test_maps_on_fsaverage_are_written_as_they_are_with_statistics_over_subjects
     np.testing.assert_array_equal(found["lh"], values[2]["lh"][:10242])
     done = surface(own_scored, "--space", "native")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "maps of subject 1 lie on fsaverage: leave native out of --space" in done.stderr
+    assert "maps of subject 1 are on fsaverage: leave native out of --space" in done.stderr
 
 
 def write_nearest(base_dir, subject, n):
@@ -115,7 +115,7 @@ def test_meshes_and_other_surfaces_are_refused_for_maps_of_vertices(own_scored):
     shutil.rmtree(own_scored / "nsddata/ppdata/subj01/transforms", ignore_errors=True)
     done = surface(own_scored, "-s", "1", "--mesh", "lh.pial", "rh.pial")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "maps of subject 1 lie on a surface, and --mesh carries volumes" in done.stderr
+    assert "maps of subject 1 are on a surface, but --mesh is for volumes" in done.stderr
     (own_scored / "alignment/subj01" / RUN / f"maps/rh.{NAME}.func.gii").unlink()
     done = surface(own_scored, "-s", "1", "--map", NAME, "--space", "native")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -138,7 +138,7 @@ def test_pycortex_has_no_fsaverage5(own_scored):
     on_vertices(own_scored, (10242, 10242))
     done = run_here(PACKAGE / "report" / "export_maps.py", "pycortex", "-d", own_scored, "-m", VIT, "--map", NAME)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "maps of subject 1 lie on fsaverage5: pycortex's store has fsaverage only" in done.stderr
+    assert "maps of subject 1 are on fsaverage5, but pycortex's store has only fsaverage" in done.stderr
 
 
 @pytest.fixture

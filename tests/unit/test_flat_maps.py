@@ -333,7 +333,10 @@ def test_many_maps_are_in_columns_so_that_a_figure_stays_on_a_page(painted, flat
 @pytest.mark.parametrize(
     ("scale", "says"),
     [
-        (flat_maps.accuracy_scale([np.ones(2)], "r / ceiling", 1), "r / ceiling: correlation on held-out images over"),
+        (
+            flat_maps.accuracy_scale([np.ones(2)], "r / ceiling", 1),
+            "r / ceiling: correlation on held-out images divided",
+        ),
         (flat_maps.symmetric_scale([np.ones(2)], "difference of r"), "r: correlation on held-out images."),
         (flat_maps.number_scale([np.ones(2)], "layer"), "Layer with the highest score on training images."),
         (flat_maps.symmetric_scale([np.ones(2)], "t"), "t: mean over subjects, divided by its standard error, where"),

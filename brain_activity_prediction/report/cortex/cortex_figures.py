@@ -33,16 +33,16 @@ from brain_activity_prediction.surfaces.meshes import read_curvature, views_of_f
 from brain_activity_prediction.surfaces.rasters import cached_raster
 
 VIEWS = ("lateral", "medial", "ventral")
-MOST = 1.0  # highest colour of r / ceiling
+MOST = 1.0  # largest value at the upper end of the colour scale of r / ceiling
 
 
 def cortex_figures(
     cortices: Cortices, scored: Sequence[Scored], maps_folder: Path, figures: FigureFolder
 ) -> Iterator[Drawn]:
-    """Draw every model's maps on the cortex, and the differences between models; scores share one colour scale.
+    """Draw the maps of each model on the cortex, and differences between models; all scores share one colour scale.
 
-    scored       the tables of one protocol
-    maps_folder  has the maps of best prompts
+    scored       score tables of one protocol
+    maps_folder  folder with the maps of best prompts
     """
     averaged = layer_choice(scored[0].protocol) == AVERAGE
     kind, unit = ("average_r", "r") if averaged else ("best_layer_r_normalised", "r / ceiling")
@@ -110,12 +110,12 @@ def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[S
 
 
 def _maps(cortices: Cortices, chosen: Mapping[Subject, Choice], kind: str) -> dict[Subject, np.ndarray]:
-    """Return one kind of map of each subject's chosen stream, (V,) on the vertices."""
+    """Return one kind of map of each subject's chosen stream, (n_vertices,)."""
     return cortices.read({subject: _path(one.best, one.stream, kind) for subject, one in chosen.items()}, kind)
 
 
 def _where(reliable: Mapping[Subject, np.ndarray], maps: Mapping[Subject, np.ndarray]) -> dict[Subject, np.ndarray]:
-    """Return maps (V,) with NaN at vertices where a subject's map of `reliable`, if it has one, has no value."""
+    """Return maps (n_vertices,) with NaN where the subject's map in `reliable` has none; without it, unchanged."""
     return {
         subject: np.where(np.isfinite(reliable[subject]), values, np.nan) if subject in reliable else values
         for subject, values in maps.items()
@@ -129,7 +129,7 @@ def _path(one: Scored, stream: str, kind: str) -> Path:
 def _accuracy(
     cortices: Cortices, model: str, rows: Sequence[CortexMap], scale: ColourScale, figures: FigureFolder
 ) -> Iterator[Drawn]:
-    """Draw scores flat and, for the last row, inflated."""
+    """Draw scores on the flat cortex, and those of the last row also on the inflated cortex."""
     title = f"{scale.unit}: {model}"
     yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, figures)
     views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), read_curvature()
@@ -145,9 +145,9 @@ def _numbers(
     numbers: tuple[str, Mapping[int, str]],
     figures: FigureFolder,
 ) -> Iterator[Drawn]:
-    """Draw maps of layers or prompts, if there are any.
+    """Draw maps of the best layer or prompt, if there are any.
 
-    numbers  layer or prompt, and the name of each number if it has one
+    numbers  the unit, `layer` or `prompt`, and the names of numbers
     """
     unit, names = numbers
     if rows:
@@ -160,7 +160,7 @@ def _numbers(
 def _add_native(
     rows: dict[Subject, list[CortexMap]], cortices: Cortices, chosen: Mapping[Subject, Choice], kind: str
 ) -> None:
-    """Add a model's map of each subject that has flat patches of its own surface to the rows of this subject."""
+    """For each subject with flat patches of its own surface, add the model's map to the subject's rows."""
     for subject, choice in chosen.items():
         own, path = cortices.native.get(subject), _path(choice.best, choice.stream, kind)
         if own and (values := own.carrier.read(path, kind)) is not None and np.isfinite(values).any():
@@ -171,9 +171,9 @@ def _add_native(
 def _prompt_differences(
     cortices: Cortices, chosen: Mapping[Subject, Choice], kind: tuple[str, str], figures: FigureFolder
 ) -> Drawn | None:
-    """Draw the prompt that training images prefer in most subjects minus each other prompt; None without others.
+    """Draw the prompt with the best training score in most subjects minus each other prompt; None with one prompt.
 
-    kind  of maps, and its unit
+    kind  kind of the maps, and its unit
     """
     by_prompt: dict[str, dict[Subject, np.ndarray]] = {}
     preferred = Counter(_prompt_name(choice.best) for choice in chosen.values() if choice.best.prompt is not None)
@@ -194,7 +194,7 @@ def _prompt_differences(
 def _model_differences(
     cortices: Cortices, scores: Mapping[str, Mapping[Subject, np.ndarray]], unit: str, figures: FigureFolder
 ) -> Drawn | None:
-    """Draw the model with the highest mean minus each other model; None without others."""
+    """Draw the model with the highest mean minus each other model; None with one model."""
     maps = {_short(model): own for model, own in scores.items()}
     best = max(maps, key=lambda model: np.mean([np.nanmean(values) for values in maps[model].values()]), default="")
     return _differences(cortices, ("flat_differences", "Differences between models"), (maps, best), unit, figures)
@@ -207,10 +207,10 @@ def _differences(
     unit: str,
     figures: FigureFolder,
 ) -> Drawn | None:
-    """Draw a reference minus each other, averaged over the subjects that both have; None without others.
+    """Draw a reference minus each other condition, averaged over the subjects of both; None without differences.
 
-    words  name of the files, and title
-    maps   {name: {subject: values}}, and the name of the reference
+    words  name of the figure's files, and its title
+    maps   {condition: {subject: values}}, and the condition that is the reference
     """
     by_name, reference = maps
     rows = []
@@ -231,7 +231,7 @@ def _prompt_name(one: Scored) -> str:
 
 
 def _wording(one: Scored) -> str:
-    """Return the text of a table's prompt; empty where it was not recorded."""
+    """Return the text of a table's prompt; empty if it was not recorded."""
     return one.settings.get("embeddings_prompt", "")
 
 
@@ -241,5 +241,5 @@ def _short(model: str) -> str:
 
 
 def on_fsaverage5(values: np.ndarray) -> np.ndarray:
-    """Return the values of fsaverage5's vertices, the first ones of each hemisphere of fsaverage."""
+    """Return the values on fsaverage5, whose vertices are the first ones of each hemisphere of fsaverage."""
     return np.concatenate([own[:N_FSAVERAGE5] for own in np.split(values, 2)])

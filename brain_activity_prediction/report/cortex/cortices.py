@@ -1,4 +1,7 @@
-"""Carry the maps of a report to fsaverage, with the outlines of the subjects' regions."""
+"""Transfer the maps of a report, and the outlines of the subjects' regions, to fsaverage.
+
+V is the number of vertices of both hemispheres, the left hemisphere first.
+"""
 
 from __future__ import annotations
 
@@ -34,20 +37,20 @@ from brain_activity_prediction.surfaces.rasters import Raster, cached_raster
 from brain_activity_prediction.surfaces.transforms import HEMISPHERES
 
 OUTLINED = ("V1", "V2", "V3", "hV4", "faces", "bodies", "places", "words")
-IN_AT_LEAST = 0.5  # share of a vertex's voxels, or of the subjects, that are in a region or have a value
+IN_AT_LEAST = 0.5  # smallest share of a vertex's voxels, or of the subjects, that are in a region or have a value
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """Carries the maps of one subject, which are volumes or lie on a surface, to a space."""
+    """Transfers the maps of one subject, which are volumes or on a surface, to a space."""
 
     surface: Surface
     space: str
 
     def read(self, path: Path, kind: str) -> np.ndarray | None:
-        """Read a map and carry it to the vertices (V,) of both hemispheres, the left one first; None without its file.
+        """Read a map and transfer it to the vertices (V,) of the space; None if the map does not exist.
 
-        kind  name of the map, which tells whether its values are averaged
+        kind  name of the map, which decides whether its values may be averaged
         """
         if not is_written(path):
             return None
@@ -65,10 +68,10 @@ class NativeCortex:
 
 @dataclass(frozen=True)
 class Cortices:
-    """The subjects of a report whose maps reach fsaverage, and the flat cortex that their maps are drawn on.
+    """The subjects of a report whose maps can be transferred to fsaverage, and the flat cortex for their maps.
 
-    regions  {subject: {region: (V,) bool}} on the vertices of both hemispheres
-    native   the flat cortex of each subject that has NSD's own flat patches
+    regions  {subject: {region: (V,) bool}}
+    native   flat cortex of each subject that has NSD's own flat patches
     """
 
     carriers: dict[Subject, Carrier]
@@ -81,9 +84,9 @@ class Cortices:
         return list(self.carriers)
 
     def read(self, paths: Mapping[Subject, Path], kind: str) -> dict[Subject, np.ndarray]:
-        """Read the maps that exist, {subject: path}, and carry each to the vertices (V,) of both hemispheres.
+        """Read the maps that exist, {subject: path}, and transfer each to the vertices (V,).
 
-        kind  the name of the maps, which tells whether they are averaged
+        kind  name of the maps, which decides whether their values may be averaged
         """
         maps = {subject: self.carriers[subject].read(path, kind) for subject, path in paths.items()}
         return {subject: one for subject, one in maps.items() if one is not None and np.isfinite(one).any()}
@@ -100,7 +103,7 @@ class Cortices:
         return CortexMap(f"{title} of {n}", values, self.shared_regions(list(maps)), is_mean=True)
 
     def shared_regions(self, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:
-        """Return the regions of at least half of the subjects at each vertex."""
+        """Return the regions that at least half of the subjects have at a vertex, {region: (V,) bool}."""
         names = dict.fromkeys(name for subject in subjects for name in self.regions[subject])
         empty = np.zeros_like(self.flat[1], dtype=bool)
         return {
@@ -110,17 +113,17 @@ class Cortices:
 
 
 def joined(surface: Surface, space: str, native: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Carry native values to a space and join both hemispheres, the left one first."""
+    """Transfer native values to a space and join both hemispheres, the left one first."""
     on_space = surface.on(space, native)
     return np.concatenate([on_space[side] for side in HEMISPHERES])
 
 
 def read_cortices(source: Source, scored: Sequence[Scored]) -> tuple[Cortices | None, list[str]]:
-    """Read what carries the maps of each subject to fsaverage, and list the transforms that other subjects lack.
+    """Read the transforms of each subject's maps to fsaverage, and list the files that other subjects lack.
 
-    Maps on fsaverage need none. Those of NSD's volumes and of its subjects' own surfaces need NSD's transforms. Volumes
-    of other datasets stay volumes. The maps are drawn on fsaverage5, unless the whole flat fsaverage is in the folder
-    and all maps reach it.
+    Maps on fsaverage need no transforms. Maps of NSD's volumes and of its subjects' own surfaces need NSD's transforms.
+    Volumes of other datasets are not drawn on the cortex. The maps are drawn on the full fsaverage if the folder has
+    its flat patches and all maps can be transferred to it, otherwise on fsaverage5.
     """
     folders = {one.subject: one.folder / "maps" for one in scored}
     surfaces: dict[Subject, Surface] = {}
@@ -153,7 +156,7 @@ def read_cortices(source: Source, scored: Sequence[Scored]) -> tuple[Cortices | 
 
 
 def _surface_of(source: Source, subject: Subject, folder: Path) -> tuple[Surface | None, str]:
-    """Return the way from the maps in a folder to surfaces, or None and what NSD's subjects lack for it."""
+    """Return the `Surface` for the maps in a folder, or None and a message about the files that it lacks."""
     base_dir = source.dataset.base_dir if isinstance(source.dataset, NSD) else None
     path = next((path for path in map_paths(folder, "*") if is_written(path)), None)
     if path is None:
@@ -168,7 +171,7 @@ def _flat(base_dir: Path | None, name: str = FSAVERAGE) -> tuple[Raster, np.ndar
 
 
 def _regions_of(source: Source, subject: Subject, surface: Surface, settings: Mapping) -> dict[str, np.ndarray]:
-    """Return masks of the regions of OUTLINED, in the order of the values that `surface` reads."""
+    """Return masks of the regions in OUTLINED, in the order of the values that `surface.read` returns."""
     if isinstance(surface, VertexSurface):
         return _of_interest(regions_on_vertices(source.read_for(settings), subject))
     fitted = read_mask(surface.nsd, subject)[0]
@@ -182,7 +185,7 @@ def _of_interest(regions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _outlined(surface: Surface, masks: Mapping[str, np.ndarray], space: str) -> dict[str, np.ndarray]:
-    """Return masks as regions (V,) on the vertices of both hemispheres in a space."""
+    """Return masks as regions (V,) on the vertices of a space."""
     if not masks:
         return {}
     shares = joined(surface, space, surface.sample("", np.stack([*masks.values()], axis=1).astype(float)))

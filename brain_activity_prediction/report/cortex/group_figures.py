@@ -1,4 +1,4 @@
-"""Draw statistics over subjects on the cortex: Student's t, and the number of subjects with significant scores."""
+"""Draw statistics over subjects on the cortex: Student's t, and the number of subjects with a significant score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from brain_activity_prediction.report.plots.labels import slug
 from brain_activity_prediction.report.tables.averages import SIGNIFICANT
 from brain_activity_prediction.storage.folders import Subject
 
-FEWEST_FOR_T = 3  # subjects: with two, t has one degree of freedom
+FEWEST_FOR_T = 3  # smallest number of subjects for t, which has one degree of freedom for two subjects
 
 
 def t_figure(
@@ -44,7 +44,7 @@ def t_figure(
 def significance_figure(
     cortices: Cortices, model: str, q: Mapping[Subject, np.ndarray], figures: FigureFolder
 ) -> Drawn | None:
-    """Draw the number of subjects with significant scores at each vertex; None unless several were tested."""
+    """Draw the number of subjects with a significant score at each vertex; None unless several were tested."""
     if len(q) < 2:
         return None
     counts = n_significant([is_significant(own) for own in q.values()])

@@ -1,4 +1,4 @@
-"""Carry the volumes of any dataset to given meshes of a subject, by the millimetres of both."""
+"""Transfer the volumes of any dataset to a subject's meshes, if both have the same coordinates in millimetres."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from brain_activity_prediction.storage.grid import PUBLISHED_AXES
 from brain_activity_prediction.storage.nifti import read_grid
 from brain_activity_prediction.surfaces.transforms import HEMISPHERES
 
-DEPTHS = (0.25, 0.5, 0.75)  # of the way from the first to the second mesh of a hemisphere, as NSD's three layers
+DEPTHS = (0.25, 0.5, 0.75)  # from 0, the first mesh of a hemisphere, to 1, the second; as NSD's three layers
 
 
 def read_mesh_surface(subject: Subject, volume: Path, meshes: Sequence[Path]) -> SubjectSurface:
-    """Return the way from the voxels of a subject's volumes to the vertices of its meshes.
+    """Return a `SubjectSurface` from the voxels of a subject's volumes to the vertices of its meshes.
 
-    volume  one of its volumes, whose header has an affine
-    meshes  left and right, sampled where they are; or left and right pial, then left and right white, sampled at DEPTHS
+    volume  one of the volumes, whose header must have an affine
+    meshes  left and right mesh, which are sampled; or left and right pial, then left and right white mesh, between
+            which the volume is sampled at DEPTHS
 
-    Vertices outside the volume are NaN. Raises InputError if all of a hemisphere are, or if the sides are swapped.
+    Vertices outside the volume are NaN. Raises InputError if a whole hemisphere is outside, or if the sides are
+    swapped.
     """
     grid = read_grid(volume)
     if not grid.has_affine:
         raise InputError(
-            f"{volume} has no affine, so that its voxels have no place on a mesh: write one into its header"
+            f"{volume} has no affine, so its voxels cannot be located on a mesh: write an affine into its header"
         )
     points = [_points(path) for path in meshes]
     left, right = (own[:, 0].mean() for own in points[:2])
@@ -39,7 +41,7 @@ def read_mesh_surface(subject: Subject, volume: Path, meshes: Sequence[Path]) ->
     published = grid.along(PUBLISHED_AXES)
     positions = {}
     for turn, side in enumerate(HEMISPHERES):
-        outer, inner = points[turn], points[turn - 2]  # the same with one mesh for each hemisphere
+        outer, inner = points[turn], points[turn - 2]  # the same mesh if each hemisphere has only one
         if len(outer) != len(inner):
             raise InputError(
                 f"{meshes[turn]} and {meshes[turn - 2]} have different vertices: give one subject's meshes"
@@ -49,7 +51,7 @@ def read_mesh_surface(subject: Subject, volume: Path, meshes: Sequence[Path]) ->
         positions[side] = {name: _in_voxels(own, published.affine, published.shape) for name, own in at.items()}
         if all(np.isnan(own).all() for own in positions[side].values()):
             raise InputError(
-                f"no vertex of {meshes[turn]} is inside {volume}: give meshes in the millimetres of its affine"
+                f"no vertex of {meshes[turn]} is inside {volume}: give meshes in the coordinates (mm) of its affine"
             )
     voxels = CorticalVoxels(grid, np.ones(grid.shape, dtype=bool))
     return SubjectSurface(subject, voxels, positions, weights_at(voxels, positions), dict.fromkeys(HEMISPHERES))
@@ -64,7 +66,7 @@ def _points(path: Path) -> np.ndarray:
 
 
 def _in_voxels(points: np.ndarray, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return points (V, 3) in mm as positions in voxels from 0; NaN beyond the centres of the outermost voxels."""
+    """Convert points (V, 3) from mm to voxels from 0; NaN beyond the centres of the outermost voxels."""
     positions = apply_affine(np.linalg.inv(affine), points)
     inside = ((positions >= 0) & (positions <= np.array(shape) - 1)).all(axis=1)
     return np.where(inside[:, None], positions, np.nan)

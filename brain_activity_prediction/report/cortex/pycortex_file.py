@@ -1,8 +1,8 @@
 """Write maps to a file that pycortex opens, `cortex.load("subj01.hdf")`.
 
-The file has a dataset `/data/NAME` for each array, with its subject as an attribute, and a view `/views/NAME` of eight
-texts for each map: arrays, description, colour map, lowest and highest colour, state, attributes and transform. See
-cortex/dataset/views.py of gallantlab/pycortex.
+The file has a dataset `/data/NAME` for each array, with its subject as an attribute. For each map it has a view
+`/views/NAME` of eight texts: arrays, description, colour map, lowest and highest value of the colour scale, state,
+attributes and transform. See cortex/dataset/views.py in gallantlab/pycortex.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 class View:
     """A map for pycortex.
 
-    values     volume (Z, Y, X), the axes of NIfTI in reverse, or vertices (V,), left hemisphere first; NaN: transparent
+    values     volume (Z, Y, X), which are NIfTI's axes in reverse, or vertices (n_vertices,), left hemisphere first;
+               NaN is transparent
     subject    name of the subject in pycortex's store
     transform  name of the subject's transform to the volume; None for vertices
     """
@@ -60,7 +61,7 @@ def write_views(path: Path, views: Iterable[View]) -> int:
 
 
 def colour_scale(name: str, values: np.ndarray) -> tuple[float, float, str]:
-    """Return the lowest and highest colour of a map and its colour map: from 0 for scores, all values for layers."""
+    """Return the ends of a map's colour scale and its colour map; scales of scores begin at 0."""
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0, ACCURACY

@@ -1,4 +1,4 @@
-"""Find the maps of finished runs, volumes or files of both hemispheres."""
+"""Find the maps of finished runs: volumes, or pairs of files for both hemispheres."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.folders import Output, across_subjects_folder, subject_folder, subject_name
 
-WITHOUT_PLACE = (".dscalar.nii", ".csv")  # endings of the maps of units such as parcels and neurons
+WITHOUT_PLACE = (".dscalar.nii", ".csv")  # endings of maps that have no position, such as those of neurons
 OF_EVERY_LAYER = "*_layers_*"  # maps with a volume for each layer, many times larger than the others
 CEILING = "noise_ceiling"
 
 
 @dataclass(frozen=True)
 class RunMaps:
-    """The maps of one folder, {name: path}; the path of a map on a surface is that of `map_files`."""
+    """The maps of one folder, {name: path}; `map_files` defines the path of a map on a surface."""
 
     subject: int
-    folder: Path  # that has the folder maps/
+    folder: Path  # folder that contains maps/
     paths: dict[str, Path]
     run: Scored | None  # None for maps of other analyses
 
 
 def find_maps(output: Output, protocol: str, selection: Selection, patterns: Sequence[str]) -> list[RunMaps]:
-    """Find the selected maps of a protocol, by subject and folder.
+    """Find the selected maps of a protocol, sorted by subject.
 
-    patterns  of file names without ending; empty for all maps but those of every layer
+    patterns  patterns of file names without ending; empty for all maps except those with a volume for each layer
 
     Maps of other analyses, such as variance partitioning, are included unless models, prompts or streams are selected.
     """
     runs = [one for one in find_scored(output) if one.protocol == protocol]
     subjects = sorted({one.subject for one in runs})
     if unknown := set(selection.subject) - set(subjects):
-        raise InputError(f"subject {min(unknown)} has no scores in {output.folder}; those of {subjects} have")
+        raise InputError(f"subject {min(unknown)} has no scores in {output.folder}; available: {subjects}")
     models = sorted({one.model_id for one in runs})
     for model in set(selection.model) - set(models):
         meant = did_you_mean(model, models)
-        raise InputError(f"{model} has no scores in {output.folder}{meant}: {', '.join(models)} have")
+        raise InputError(f"{model} has no scores in {output.folder}{meant}; available: {', '.join(models)}")
     found = [
         RunMaps(one.subject, one.folder, _paths(one.folder, selection, patterns), one)
         for one in runs
@@ -61,14 +61,14 @@ def find_maps(output: Output, protocol: str, selection: Selection, patterns: Seq
     lacking += [one for one in patterns if not any(fnmatchcase(name, one) for name in written)]
     if not written and (endings := [one for one in WITHOUT_PLACE if any(_files(runs, one))]):
         raise InputError(
-            f"the maps in {output.folder} are {' and '.join(endings)} files: only volumes ({ENDING}) "
-            f"and maps of vertices ({OF_SIDE}) are carried to surfaces"
+            f"the maps in {output.folder} are {' and '.join(endings)} files, but only volumes ({ENDING}) and maps of "
+            f"vertices ({OF_SIDE}) can be written on surfaces"
         )
     if lacking or not written:
         all_names = {path.name.removesuffix(ENDING) for one in runs for path in map_paths(one.folder / "maps", "*")}
         available = ", ".join(sorted(all_names)) or "none"
         what = ", ".join(lacking) or "this selection"
-        raise InputError(f"no maps of {what} in {output.folder}: there are {available}")
+        raise InputError(f"no maps of {what} in {output.folder}; available: {available}")
     return sorted((one for one in found if one.paths), key=lambda one: one.subject)
 
 

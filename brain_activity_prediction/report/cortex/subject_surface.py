@@ -1,4 +1,7 @@
-"""Carry the voxel maps of a subject to its own cortical surface and to fsaverage."""
+"""Transfer the voxel maps of a subject to its own cortical surface and to fsaverage.
+
+Letters: N voxels of the cortex, V vertices of a hemisphere, n maps.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ from brain_activity_prediction.surfaces.transforms import (
 
 NATIVE, FSAVERAGE, FSAVERAGE5 = SPACES = ("native", "fsaverage", "fsaverage5")
 N_FSAVERAGE5 = 10242  # fsaverage5 is the first vertices of fsaverage
-BETWEEN_SPACES_MM = 1.4  # NSD's volumes have voxels of 1 or 1.8 mm
-OF_NSD = (None, "nsd_synthetic")  # datasets of `Output` whose volumes are those of NSD's subjects
+BETWEEN_SPACES_MM = 1.4  # separates NSD's two voxel sizes, 1 and 1.8 mm
+OF_NSD = (None, "nsd_synthetic")  # values of `Output.dataset` for which NSD's transforms apply
 # Maps of values that must not be averaged: layers, prompts, alphas, p and q.
 NEVER_AVERAGED = ("best_layer", "best_prompt", "_alpha", "_p", "_q")
 OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
@@ -40,47 +43,47 @@ OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 class CorticalVoxels:
     """The N voxels of a subject's cortex, in the order of `volume[mask]`.
 
-    grid  of all volumes of the subject
-    mask  (X, Y, Z), where nsdgeneral is 0 or more, or all voxels; scores may be fitted in any of these
+    grid  grid of all volumes of the subject
+    mask  (X, Y, Z) bool: voxels where nsdgeneral is at least 0, or all voxels for other datasets
     """
 
     grid: Grid
     mask: np.ndarray
 
     def read(self, path: Path) -> np.ndarray:
-        """Read the cortical voxels of a NIfTI file, (N,) for a volume and (N, n) for several.
+        """Read the cortical voxels of a NIfTI file, (N,) for one volume and (N, n) for several.
 
-        Raises InputError if a voxel outside the cortex has a value, which no vertex would show.
+        Raises InputError if a voxel outside the cortex has a value, because no vertex would show it.
         """
         with open_volumes(path) as volumes:
             whole = on_grid(np.asarray(volumes.numbers), volumes.grid, self.grid)
         if beyond := np.count_nonzero(np.isfinite(whole).reshape(*self.mask.shape, -1).any(axis=-1) & ~self.mask):
             raise InputError(
-                f"{path} has {beyond} voxels with a value outside the cortex (nsdgeneral below 0), which no surface "
-                "shows: fit voxels of the cortex"
+                f"{path} has {beyond} voxels with a value outside the cortex (nsdgeneral below 0), which surfaces "
+                "cannot show: fit voxels of the cortex (--mask)"
             )
         values = whole[self.mask]
         return values[:, 0] if values.ndim > 1 and values.shape[1] == 1 else values
 
     def filled(self, fitted: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """Return masks (n_fitted, n) of the fitted voxels (X, Y, Z) as masks (N, n) of the cortex."""
+        """Convert masks (n_fitted, n) of the fitted voxels to masks (N, n) of the cortex; `fitted` is (X, Y, Z)."""
         volume = np.zeros((*self.mask.shape, masks.shape[1]), dtype=masks.dtype)
         volume[fitted] = masks
         return volume[self.mask]
 
     def as_published(self, volume: np.ndarray) -> np.ndarray:
-        """Return a volume (X, Y, Z) along the axes of NSD's files, in which its transforms count voxels."""
+        """Return a volume (X, Y, Z) with the axes of NSD's files, to which the coordinates in its transforms refer."""
         return on_grid(volume, self.grid, self.grid.along(PUBLISHED_AXES))
 
 
 @dataclass(frozen=True)
 class SubjectSurface:
-    """The way from the N voxels of a subject's cortex to the vertices of both hemispheres.
+    """The transform from the voxels of a subject's cortex to the vertices of both hemispheres.
 
     positions  {hemisphere: {depth: (V, 3)}}, in voxels from 0 along the axes of NSD's files; NaN outside the volume
     weights    {hemisphere: (V, N)}, see `ribbon_weights`
-    nearest    {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
-    nsd        NSD with its volumes on the grid of the voxels; None for other datasets
+    nearest    {hemisphere: (163842,)}, the subject's vertex nearest to each vertex of fsaverage; None without a file
+    nsd        NSD with volumes on the grid of the voxels; None for other datasets
     """
 
     subject: Subject
@@ -92,11 +95,11 @@ class SubjectSurface:
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """Return the surfaces that the maps can be carried to."""
+        """Return the spaces to which maps can be transferred."""
         return SPACES if all(values is not None for values in self.nearest.values()) else (NATIVE,)
 
     def read(self, path: Path) -> np.ndarray:
-        """Read a map of the voxels, (N,), or (N, n) for several volumes."""
+        """Read a map of the voxels: (N,) for one volume, (N, n) for several."""
         return self.voxels.read(path)
 
     def averaged(self, values: np.ndarray) -> OnSurface:
@@ -104,7 +107,7 @@ class SubjectSurface:
         return {side: interpolated(weights, values) for side, weights in self.weights.items()}
 
     def voted(self, values: np.ndarray) -> OnSurface:
-        """Return the value (N,) or (N, n) with the largest weight at each native vertex."""
+        """Return, for each native vertex, the value with the largest weight among values (N,) or (N, n)."""
         columns = np.reshape(values, (len(values), -1)).T
         on_surface = {
             side: np.stack([majority(weights, column) for column in columns], axis=1)
@@ -113,11 +116,11 @@ class SubjectSurface:
         return {side: found[:, 0] if values.ndim == 1 else found for side, found in on_surface.items()}
 
     def sample(self, name: str, values: np.ndarray) -> OnSurface:
-        """Carry a map to the native vertices: averaged, or voted if maps of this name are never averaged."""
+        """Transfer a map to the native vertices: `averaged`, or `voted` for maps that must not be averaged."""
         return self.voted(values) if name.endswith(NEVER_AVERAGED) else self.averaged(values)
 
     def on(self, space: str, native: OnSurface) -> OnSurface:
-        """Carry native values to one of SPACES; each vertex of fsaverage has the value of the nearest native vertex."""
+        """Transfer native values to a space; a vertex of fsaverage gets the value of the nearest native vertex."""
         if space == NATIVE:
             return native
         n = N_FSAVERAGE5 if space == FSAVERAGE5 else None
@@ -125,20 +128,20 @@ class SubjectSurface:
 
 
 def space_of(path: Path) -> str:
-    """Return NSD's space of a volume, func1mm or func1pt8mm, by the size of its voxels."""
+    """Return NSD's space of a volume, func1mm or func1pt8mm, judged by the size of its voxels."""
     return "func1mm" if voxel_sizes(read_grid(path).affine).max() < BETWEEN_SPACES_MM else SPACE
 
 
 def has_nsd_volumes(output: Output) -> bool:
-    """Return whether results are of volumes that NSD's transforms carry to surfaces."""
+    """Return whether NSD's transforms apply to the volumes of these results."""
     return output.dataset in OF_NSD
 
 
 def needs_meshes(subject: Subject) -> str:
-    """Return a message that a subject of another dataset than NSD needs meshes."""
+    """Return the message that a subject of another dataset than NSD needs meshes."""
     return (
-        f"subject {subject} is not one of NSD's, whose transforms surfaces need, so its maps stay volumes: give "
-        "its meshes with bap surface --mesh"
+        f"subject {subject} is not of NSD and has no transforms to surfaces, so its maps stay volumes: give its "
+        "meshes with bap surface --mesh"
     )
 
 
@@ -147,8 +150,8 @@ def lacking_transforms(
 ) -> str:
     """Return a message that lists the transforms that a subject lacks; empty if it has all.
 
-    spaces   surfaces to carry values to
-    volumes  NSD's space of the values
+    spaces   spaces to which maps are transferred
+    volumes  NSD's space of the volumes
     """
     folder = transforms_folder(base_dir, subject)
     lacking = missing_files(folder, any(space != NATIVE for space in spaces), volumes)
@@ -159,16 +162,17 @@ def lacking_transforms(
 
 
 def lacking_indices(base_dir: Path, subject: Subject) -> str:
-    """Return a message that lists the files to fsaverage that a subject with maps on its own surface lacks."""
+    """Return a message that lists the files of indices to fsaverage that a subject lacks."""
     folder = transforms_folder(base_dir, subject)
     names = ", ".join(path.name for path in missing_index_files(folder))
     return (
-        f"subject {subject} has no way to fsaverage, so its maps stay on its own surface: fetch {names} into {folder}"
+        f"subject {subject} has no transform to fsaverage, so its maps stay on its own surface: fetch {names} into "
+        f"{folder}"
     )
 
 
 def read_voxels(nsd: NSDVolumes, subject: int) -> CorticalVoxels:
-    """Read which voxels are the cortex of a subject."""
+    """Read the voxels of a subject's cortex from nsdgeneral."""
     grid = subject_grid(nsd, subject)
     return CorticalVoxels(grid, read_volume_on(nsd.nsdgeneral(subject), grid) >= 0)
 
@@ -180,7 +184,7 @@ def all_voxels(path: Path) -> CorticalVoxels:
 
 
 def nsd_in(base_dir: Path, volumes: str = SPACE) -> NSDVolumes:
-    """Return NSD with its volumes of a space."""
+    """Return NSD with the volumes of one of its spaces."""
     nsd = find_nsd(base_dir)
     return nsd if volumes == SPACE else nsd.reading(Reading(space=volumes))
 
@@ -197,7 +201,7 @@ def read_subject_surface(base_dir: Path, subject: int, volumes: str = SPACE) -> 
 
 
 def weights_at(voxels: CorticalVoxels, positions: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, csr_array]:
-    """Return `ribbon_weights` of the cortical voxels at the positions of each hemisphere's vertices."""
+    """Return the `ribbon_weights` of the cortical voxels at each hemisphere's vertices."""
     numbers = np.full(voxels.mask.shape, -1)
     numbers[voxels.mask] = np.arange(np.count_nonzero(voxels.mask))
     numbers = voxels.as_published(numbers)

@@ -26,13 +26,13 @@ from brain_activity_prediction.surfaces.meshes import GAP_MM, fsaverage5_meshes,
 SURFACES = ("inflated", "pial")
 STEPS_PER_MM = 100
 LARGEST = 32000  # largest stored number of a map
-LARGEST_BYTES = 11_000_000  # of all maps; with the library and the meshes, the page stays below 15 MB
+LARGEST_BYTES = 11_000_000  # largest size of all maps; with library and meshes, the page stays below 15 MB
 N_COLOURS = 256
-N_REGIONS = 8  # a byte has one bit for each
+N_REGIONS = 8  # each region is one bit of a byte
 
 
 def surface_data(figures: Sequence[DrawnCortex]) -> dict[str, Any]:
-    """Return the meshes, and the maps of the figures, as JSON values; maps beyond LARGEST_BYTES are only counted."""
+    """Return the meshes and the figures' maps as JSON values; maps that exceed LARGEST_BYTES are only counted."""
     encoded = [_map(one, figure.scale) | {"figure": figure.title} for figure in figures for one in figure.maps]
     sizes = np.cumsum([len(one["values"]) for one in encoded])
     maps = [one for one, size in zip(encoded, sizes, strict=True) if size <= LARGEST_BYTES]
@@ -54,7 +54,7 @@ def surface_data(figures: Sequence[DrawnCortex]) -> dict[str, Any]:
 
 
 def _map(one: CortexMap, scale: ColourScale) -> dict[str, Any]:
-    """Return a map, with whole numbers as they are and other values in steps of a 32,000th of the largest."""
+    """Return a map as JSON values; values that are not whole numbers are rounded to a 32,000th of the largest."""
     values, whole = on_fsaverage5(one.values), scale.colours == NUMBERS
     known = np.isfinite(values)
     step = 1.0 if whole else max(float(np.abs(values[known]).max(initial=0)), 1e-6) / LARGEST
@@ -75,7 +75,7 @@ def _map(one: CortexMap, scale: ColourScale) -> dict[str, Any]:
 
 
 def _regions(one: CortexMap) -> dict[str, Any]:
-    """Return the names of regions and the regions of each vertex, one bit for each."""
+    """Return the names of regions, and for each vertex a byte with one bit for each region."""
     shown = list(one.regions.items())[:N_REGIONS]
     members = np.zeros(len(on_fsaverage5(one.values)), dtype=np.uint8)
     for bit, (_, inside) in enumerate(shown):
@@ -84,7 +84,7 @@ def _regions(one: CortexMap) -> dict[str, Any]:
 
 
 def _points(kind: str) -> list[str]:
-    """Return the points of both hemispheres, which are apart as on the flat maps."""
+    """Return the points of both hemispheres, shifted apart as on the flat maps."""
     shifted = []
     for side, (points, _) in fsaverage5_meshes(kind).items():
         moved = np.array(points, dtype=np.float64)

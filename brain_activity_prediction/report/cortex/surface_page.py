@@ -1,7 +1,7 @@
-"""Write the 3-D page of a report: its maps on fsaverage5, to be turned and chosen from, without network.
+"""Write the 3-D page of a report, on which the user selects a map and rotates it on fsaverage5, without network.
 
-It is a file of its own, because its WebGL library niivue is 2 MB and starts when the page is opened. nilearn brings
-niivue.
+It is a separate file, because its WebGL library niivue has 2 MB and starts when the page is opened. niivue is taken
+from nilearn.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ NAME = "surface.html"
 
 
 def write_surface_page(figures: Sequence[DrawnCortex], simulated: bool, folder: Path) -> None:
-    """Write surface.html with the maps of flat figures; without any, delete the page of an earlier report."""
+    """Write surface.html with the maps of the flat figures; if there are none, delete the page of an earlier report."""
     path = folder / NAME
-    on_fsaverage = [one for one in figures if one.name.startswith("flat_")]  # the others repeat them, or are native
+    # Other figures repeat these maps, or are on native surfaces.
+    on_fsaverage = [one for one in figures if one.name.startswith("flat_")]
     data = surface_data(on_fsaverage)
     if not data["maps"]:
         path.unlink(missing_ok=True)
@@ -46,7 +47,7 @@ def write_surface_page(figures: Sequence[DrawnCortex], simulated: bool, folder: 
 
 
 def niivue() -> str:
-    """Return the JavaScript library niivue from a page that nilearn makes with it."""
+    """Return the JavaScript library niivue, taken from a page that nilearn makes with it."""
     from nilearn.plotting import view_surf
     from nilearn.surface import InMemoryMesh
 

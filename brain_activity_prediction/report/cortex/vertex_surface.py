@@ -1,4 +1,7 @@
-"""Carry maps that lie on a surface, like the responses that they were fitted to, to other surfaces."""
+"""Transfer maps that are on a surface, because their responses were, to other surfaces.
+
+V is the number of vertices of both hemispheres.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +40,17 @@ from brain_activity_prediction.surfaces.transforms import (
     transforms_folder,
 )
 
-SHARED = {N_FSAVERAGE: FSAVERAGE, N_FSAVERAGE5: FSAVERAGE5}  # surfaces of all subjects, by vertices of a hemisphere
+# Surfaces that all subjects share, by their number of vertices in a hemisphere
+SHARED = {N_FSAVERAGE: FSAVERAGE, N_FSAVERAGE5: FSAVERAGE5}
 
 
 @dataclass(frozen=True)
 class VertexSurface:
-    """The way from the vertices of a subject's maps, the left hemisphere first, to the vertices of other surfaces.
+    """The transform from the vertices of a subject's maps, the left hemisphere first, to other surfaces.
 
     space    surface of the maps, one of SPACES
     n_left   number of vertices of the left hemisphere
-    nearest  {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; empty if there is none
+    nearest  {hemisphere: (163842,)}, the subject's vertex nearest to each vertex of fsaverage; empty if unknown
     """
 
     space: str
@@ -55,21 +59,21 @@ class VertexSurface:
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """Return the surfaces that the maps can be carried to, their own first."""
+        """Return the spaces to which maps can be transferred, beginning with their own."""
         if self.space == NATIVE:
             return (NATIVE, FSAVERAGE, FSAVERAGE5) if self.nearest else (NATIVE,)
         return (FSAVERAGE, FSAVERAGE5) if self.space == FSAVERAGE else (FSAVERAGE5,)
 
     def read(self, path: Path) -> np.ndarray:
-        """Read a map, (V,), or (V, n) for several arrays; V is the number of vertices of both hemispheres."""
+        """Read a map: (V,) for one array, (V, n) for several."""
         return np.concatenate([*read_both_sides(path).values()])
 
     def sample(self, _name: str, values: np.ndarray) -> OnSurface:
-        """Divide values (V,) or (V, n) into those of each hemisphere."""
+        """Divide values (V,) or (V, n) by hemisphere."""
         return dict(zip(HEMISPHERES, np.split(values, [self.n_left]), strict=True))
 
     def on(self, space: str, own: OnSurface) -> OnSurface:
-        """Carry values on the maps' own surface to one of `reached`."""
+        """Transfer values from the maps' own surface to one of the spaces in `reached`."""
         if space == self.space:
             return own
         n = N_FSAVERAGE5 if space == FSAVERAGE5 else None
@@ -82,11 +86,11 @@ Surface: TypeAlias = SubjectSurface | VertexSurface
 
 
 def lacking_of_maps(base_dir: Path | None, subject: Subject, path: Path, spaces: Sequence[str] = ()) -> str:
-    """Return a message about what a subject's maps lack to be carried to surfaces; empty if nothing.
+    """Return a message why a subject's maps cannot be transferred to surfaces; empty if they can.
 
     base_dir  folder of NSD, whose transforms are used; None for other datasets
     path      one of the maps
-    spaces    surfaces to carry them to; empty for the subject's own and, for NSD, fsaverage
+    spaces    spaces to which they are transferred; empty for the subject's own surface and, for NSD, fsaverage
     """
     if path.exists():
         if base_dir is None:
@@ -97,19 +101,19 @@ def lacking_of_maps(base_dir: Path | None, subject: Subject, path: Path, spaces:
         return lacking_indices(base_dir, subject)
     if beyond := sorted(needed - {*surface.reached}):
         where = "a surface that is not fsaverage" if surface.space == NATIVE else surface.space
-        return f"maps of subject {subject} lie on {where}: leave {beyond[0]} out of --space"
+        return f"maps of subject {subject} are on {where}: leave {beyond[0]} out of --space"
     return ""
 
 
 def surface_of_maps(base_dir: Path | None, subject: Subject, path: Path) -> Surface:
-    """Return the way from a subject's maps to surfaces; `lacking_of_maps` tells whether there is one."""
+    """Return the transform from a subject's maps to surfaces; `lacking_of_maps` must be empty."""
     if path.exists():
         return read_subject_surface(base_dir, subject, space_of(path))
     return read_vertex_surface(base_dir, subject, path)
 
 
 def read_vertex_surface(base_dir: Path | None, subject: Subject, path: Path) -> VertexSurface:
-    """Return the way from maps on a surface, one of which has this path; see `lacking_of_maps` for the arguments."""
+    """Return the transform from maps on a surface, one of which has this path (arguments as in `lacking_of_maps`)."""
     left, right = (len(values) for values in read_both_sides(path).values())
     if left == right and left in SHARED:
         return VertexSurface(SHARED[left], left, {})
@@ -117,7 +121,7 @@ def read_vertex_surface(base_dir: Path | None, subject: Subject, path: Path) -> 
 
 
 def _nearest(base_dir: Path, subject: Subject, vertices: Sequence[int]) -> dict[str, np.ndarray]:
-    """Read the vertex of an NSD subject next to each vertex of fsaverage; empty without the files."""
+    """Read the vertex of an NSD subject nearest to each vertex of fsaverage; empty without the files."""
     folder = transforms_folder(base_dir, subject)
     if missing_index_files(folder):
         return {}
@@ -141,7 +145,7 @@ def regions_on_vertices(dataset: Dataset | None, subject: Subject) -> dict[str, 
 
 
 def _whole(units: Vertices, members: np.ndarray) -> np.ndarray:
-    """Return members (n,) of the fitted vertices as members (V,) of both hemispheres."""
+    """Convert a mask (n_fitted,) of the fitted vertices to a mask (V,) of all vertices."""
     fitted = np.concatenate([units.masks[side] for side in HEMISPHERES])
     whole = np.zeros(fitted.shape, dtype=bool)
     whole[fitted] = members

@@ -1,4 +1,7 @@
-"""Write the maps and ROI labels of runs as surface files, and their statistics over subjects."""
+"""Write the maps and ROI labels of runs as surface files, and statistics of the maps over subjects.
+
+V is the number of vertices of a hemisphere.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ SpaceAndMap = tuple[str, str]
 
 
 def write_maps(maps: RunMaps, surface: Surface, spaces: Sequence[str]) -> dict[SpaceAndMap, OnSurface]:
-    """Write each map of a folder to its surfaces/SPACE/ as .func.gii and .mgz; return those that subjects can share.
+    """Write each map of a folder to surfaces/SPACE/ as .func.gii and .mgz; return the maps for statistics.
 
-    These are the maps on other spaces than the subject's own, but for maps that are never averaged. Each map of q
-    gives a map `STREAM_significant`: 1 if the vertex, or the voxel with the largest weight there, is significant.
+    Returned are the maps on spaces that subjects share, except maps that must not be averaged. A map of q is returned
+    as `STREAM_significant`: 1 if the vertex, or the voxel with the largest weight at it, is significant.
     """
     shared = {}
     for name, path in maps.paths.items():
@@ -57,9 +60,10 @@ def write_map(folder: Path, name: str, values: Mapping[str, np.ndarray]) -> None
 
 
 def write_volume(path: Path, folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> str:
-    """Write a volume of the subject's functional grid to `folder`/surfaces/SPACE/; return how it was interpolated.
+    """Write a volume on the subject's functional grid to `folder`/surfaces/SPACE/; return how it was interpolated.
 
-    A volume without holes is interpolated cubically, as NSD does; one with NaN over the voxels that have a value.
+    A volume without NaN is interpolated cubically, as in NSD. A volume with NaN is interpolated over the voxels that
+    have a value.
     """
     volume = surface.voxels.as_published(read_volume_on(path, surface.voxels.grid).astype(np.float64))
     finite = np.isfinite(volume)
@@ -75,12 +79,12 @@ def write_volume(path: Path, folder: Path, surface: SubjectSurface, spaces: Sequ
 
 
 def write_roi_labels(folder: Path, surface: Surface, spaces: Sequence[str]) -> list[str]:
-    """Write each of NSD's ROI volumes of a subject as .label.gii to `folder`/surfaces/SPACE/; return their names."""
+    """Write each ROI volume of an NSD subject as .label.gii to `folder`/surfaces/SPACE/; return the ROIs' names."""
     written: list[str] = []
     if not isinstance(surface, SubjectSurface) or surface.nsd is None:
         return written
     for name, labels, names in roi_volumes(surface.nsd, surface.subject, surface.voxels.grid):
-        # Voxels outside the cortex are below 0 and have no vote. Unlabelled voxels vote for 0.
+        # Voxels outside the cortex (below 0) are ignored. Unlabelled voxels count as label 0.
         whole = np.where(labels < 0, np.nan, labels)[surface.voxels.mask]
         native = {side: np.nan_to_num(majority(weights, whole)) for side, weights in surface.weights.items()}
         colours = {number: (text, rgb(turn)) for turn, (number, text) in enumerate(sorted(names.items()))}
@@ -93,7 +97,7 @@ def write_roi_labels(folder: Path, surface: Surface, spaces: Sequence[str]) -> l
 
 
 def rgb(turn: int) -> tuple[float, float, float]:
-    """Return the colour of the nth label, from 0 to 1; colours repeat in a lighter shade."""
+    """Return red, green and blue of the nth label, from 0 to 1; colours repeat in a lighter shade."""
     code = COLOURS[turn % len(COLOURS)]
     shade = 0.6 ** (turn // len(COLOURS) % 3)
     red, green, blue = (int(code[start : start + 2], 16) / 255 for start in (1, 3, 5))
@@ -103,8 +107,8 @@ def rgb(turn: int) -> tuple[float, float, float]:
 def over_subjects(maps: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     """Return the mean of maps (V,) over subjects, Student's t against 0, and the number of subjects, each (V,).
 
-    A vertex uses the subjects that have a value there. t is NaN for fewer than two of them; it has n_subjects - 1
-    degrees of freedom.
+    At each vertex, only subjects with a value are used. t has n_subjects - 1 degrees of freedom; it is NaN for fewer
+    than two subjects.
     """
     values = np.stack(list(maps)).astype(np.float64)
     mean, error = mean_and_error(values)
@@ -114,12 +118,12 @@ def over_subjects(maps: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def write_over_subjects(folder: Path, by_subject: Mapping[Subject, Mapping[SpaceAndMap, OnSurface]]) -> set[str]:
-    """Write statistics of the maps that at least two subjects have on a space; return these spaces.
+    """Write statistics of the maps that at least two subjects have in a space; return the names of these spaces.
 
     by_subject  {subject: maps of `write_maps`} of one model and prompt
 
-    The files are MAP_mean, MAP_t and MAP_n_subjects, and STREAM_n_significant for tested streams. NaN: no subject has
-    a value.
+    The files are MAP_mean, MAP_t and MAP_n_subjects, and STREAM_n_significant for tested streams. They are NaN where no
+    subject has a value.
     """
     held = [key for maps in by_subject.values() for key in maps]
     shared = [key for key in dict.fromkeys(held) if held.count(key) > 1]
@@ -138,11 +142,11 @@ def write_over_subjects(folder: Path, by_subject: Mapping[Subject, Mapping[Space
 
 
 def is_significant(q: np.ndarray) -> np.ndarray:
-    """Return 1 where q is significant, else 0; NaN where there was no test."""
+    """Return 1 where q is significant, 0 where it is not, and NaN where there was no test."""
     return np.where(np.isnan(q), np.nan, q < SIGNIFICANT)
 
 
 def n_significant(maps: Sequence[np.ndarray]) -> np.ndarray:
-    """Count the subjects that are significant at each vertex, from maps of `is_significant`; NaN without a test."""
+    """Count the subjects with a significant score at each vertex, from `is_significant`; NaN without any test."""
     values = np.stack(maps)
     return np.where(np.isfinite(values).any(axis=0), np.nansum(values, axis=0), np.nan)

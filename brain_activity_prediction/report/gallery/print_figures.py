@@ -30,7 +30,7 @@ from brain_activity_prediction.report.voxel_maps import voxel_maps
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
-# For each kind, the command whose results it shows.
+# For each kind of figure, the command whose results it shows.
 NEEDS = {
     "regions": "align_model.py",
     "layers": "align_model.py, of streams with several layers",
@@ -45,7 +45,7 @@ NEEDS = {
 
 @dataclass(frozen=True)
 class Study:
-    """The scores of one protocol that were made alike, as a report shows them."""
+    """The scores of one protocol that were made with the same settings, which a report shows."""
 
     source: Source
     protocol: str
@@ -78,23 +78,26 @@ def read_study(source: Source, protocol: str, selection: Selection, figures: Fig
     selected = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
     otherwise = made_otherwise(selected)
     if otherwise:
-        log.warning(f"{len(otherwise)} score tables were made with other settings and are left out: see the report")
+        log.warning(f"{len(otherwise)} score tables with other settings are left out; the report lists them")
     scored = [one for one in selected if one not in otherwise]
     table, _ = with_one_ceiling(rows_of(scored, table) if otherwise else table)
     if without := unscored_regions(table):
-        log.warning(f"no figure shows {', '.join(without)}: no model has an r there")
+        log.warning(f"no figure shows {', '.join(without)}, because no model has an r in these regions")
     return Study(source, protocol, selection, scored, table, figures)
 
 
 def draw_kinds(study: Study, kinds: Sequence[str], named: bool) -> list[Drawn]:
-    """Draw figures of several kinds; a kind without data is reported, or refused if the user named it."""
+    """Draw figures of several kinds; a kind without data is reported or, if `named`, refused with InputError.
+
+    named  whether the user chose these kinds
+    """
     drawn = []
     for kind in kinds:
         of_kind = list(DRAWN_BY[kind](study))
         if not of_kind and named:
-            raise InputError(f"there is nothing to draw of {kind}, which needs results of {NEEDS[kind]}")
+            raise InputError(f"no figure of {kind} can be drawn, because it needs results of {NEEDS[kind]}")
         if not of_kind:
-            log.info(f"no figures of {kind}, which need results of {NEEDS[kind]}")
+            log.info(f"no figures of {kind}, because they need results of {NEEDS[kind]}")
         drawn += of_kind
     return drawn
 
@@ -145,7 +148,7 @@ def draw_cortex(study: Study) -> Iterator[Drawn]:
         log.warning(text)
     if cortices is not None:
         maps = study.figures.path / "maps"
-        for _ in voxel_maps(study.source, study.scored, maps):  # writes the maps of best prompts
+        for _ in voxel_maps(study.source, study.scored, maps):  # the loop writes the maps of best prompts
             pass
         yield from cortex_figures(cortices, study.scored, maps, study.figures)
         for analysis in shares_over_subjects(read_shares(study.source.output, study.selection))["analysis"].unique():
@@ -165,6 +168,6 @@ DRAWN_BY = {
 
 
 def _pairs(study: Study) -> pd.DataFrame:
-    """Read the tests of the shown subjects that are of the protocol's choice of layers."""
+    """Read the tests of the shown subjects, for the protocol's choice of layers."""
     pairs = read_pairs(study.source.output, study.protocol, study.table, study.selection)
     return pairs[pairs["layer_choice"] == layer_choice(study.protocol)]

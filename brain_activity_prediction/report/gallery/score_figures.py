@@ -26,7 +26,7 @@ def bars_of_families(
 def curves_of_streams(
     scores: pd.DataFrame, models: Sequence[str], regions: Sequence[str], figures: FigureFolder
 ) -> dict[str, list[Drawn]]:
-    """Draw `averages.layer_scores` of each stream, one figure for each family; a stream of one layer has no curve."""
+    """Draw `averages.layer_scores`, one figure for each stream and family; streams of one layer have no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
     return {
@@ -47,7 +47,7 @@ def maps_of_prompts(
 ) -> list[Drawn]:
     """Draw `averages.prompt_scores`, one figure for each model with prompts, all on one colour scale.
 
-    pairs  tests of `pairwise.read_pairs`, of the layer_choice of `scores`
+    pairs  tests from `pairwise.read_pairs`, with the layer_choice of `scores`
     """
     names = prompt_labels(wordings)
     prompted = scores[scores["prompt"].notna()]

@@ -1,4 +1,4 @@
-"""Draw conditions that were tested against each other: bars, subjects, and a bracket for each significant pair."""
+"""Draw conditions that were tested against each other: bars, dots of subjects, a bracket for each significant pair."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from brain_activity_prediction.report.tables.pairwise import ACROSS, A, B, condi
 from brain_activity_prediction.runtime.errors import InputError
 
 MOST_CONDITIONS = 6
-PANEL, BRACKET = 96, 6  # points: height of a panel without brackets, and of a bracket
-IN_A_ROW = 3  # panels over one column; twice as many over two
+PANEL, BRACKET = 96, 6  # height of a panel without brackets, and of a bracket, in points
+IN_A_ROW = 3  # panels in a row of a one-column figure; twice as many for two columns
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 LAYERS = {  # by layer_choice
     BEST_PER_REGION: "Layer: the best of each region on training images.",
     BEST_PER_VOXEL: "Layer: the best of each voxel on training images.",
     AVERAGE: "r is averaged over layers.",
 }
-ROUNDING = 1e-6  # largest deviation of a test's difference from that of the scores
+ROUNDING = 1e-6  # largest deviation of a tested difference from the difference of the scores
 
 
 def comparison_bars(
@@ -43,11 +43,11 @@ def comparison_bars(
 ) -> Drawn:
     """Draw a panel for each region with a bar for each condition, and a bracket for each significant pair.
 
-    pairs    one analysis of `pairwise.read_pairs`, with up to MOST_CONDITIONS conditions
-    scores   tables of the subjects, with the rows that were tested
-    prompts  the name of each prompt
+    pairs    tests of one analysis from `pairwise.read_pairs`, with up to MOST_CONDITIONS conditions
+    scores   score tables of the subjects, which contain the tested rows
+    prompts  name of each prompt
 
-    Raises InputError if the scores are not those that were tested.
+    Raises InputError if the scores have changed since the test.
     """
     analysis, choice = pairs["analysis"].iloc[0], pairs["layer_choice"].iloc[0]
     pairs = pairs[pairs["roi"].isin(regions)]
@@ -104,13 +104,13 @@ def comparison_bars(
 
 
 def _complete(values: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows, (roi, condition) x subject, that no subject lacks who has the region."""
+    """Return the rows, (roi, condition) x subject, in which no subject is missing that has the region."""
     has_region = values.notna().groupby(level="roi").transform("any")
     return values[(values.notna() == has_region).all(axis=1)]
 
 
 def _check(tested: pd.DataFrame, values: pd.DataFrame, analysis: str) -> None:
-    """Raise InputError if the tested differences are not those of the scores."""
+    """Raise InputError if the tested differences do not agree with the scores."""
     known = values.mean(axis=1).to_dict()
     for row in tested.itertuples():
         difference = known.get((row.roi, row.a), np.nan) - known.get((row.roi, row.b), np.nan)
@@ -122,7 +122,10 @@ def _check(tested: pd.DataFrame, values: pd.DataFrame, analysis: str) -> None:
 
 
 def _brackets(panel: Axes, pairs: pd.DataFrame, scale: tuple[float, float], small: float) -> None:
-    """Draw a bracket for each significant pair, the shortest lowest; `scale` is the height of bars and of a bracket."""
+    """Draw a bracket for each significant pair, short ones lowest.
+
+    scale  upper end of the bars, and height of a bracket, in units of the axis
+    """
     top, step = scale
     spans = [(*sorted((row.a, row.b)), row.q) for row in pairs.itertuples()]
     shown = sorted((span for span in spans if span[2] < LEVELS[-1][0]), key=lambda span: (span[1] - span[0], span[0]))
@@ -134,7 +137,7 @@ def _brackets(panel: Axes, pairs: pd.DataFrame, scale: tuple[float, float], smal
 
 
 def _labels(conditions: Sequence[tuple], prompts: Mapping[int, str]) -> list[str]:
-    """Return the parts of conditions that differ between them."""
+    """Return a label for each condition: the parts (model, prompt, stream) that differ between conditions."""
     names = short_models([model for model, _, _ in conditions])
     parts = [
         (names[model], "" if prompt is None else prompts.get(prompt, f"prompt {prompt}"), stream)
@@ -145,14 +148,14 @@ def _labels(conditions: Sequence[tuple], prompts: Mapping[int, str]) -> list[str
 
 
 def _numbers(rows: pd.DataFrame, columns: Sequence[str], conditions: Sequence[tuple]) -> pd.Series:
-    """Return the place of each row's condition in `conditions`; missing for other conditions."""
+    """Return the position of each row's condition in `conditions`; NaN for other conditions."""
     numbers = {condition: number for number, condition in enumerate(conditions)}
     return pd.Series([numbers.get(one) for one in conditions_in(rows, columns)], index=rows.index)
 
 
 def _note(values: pd.DataFrame, choice: str) -> str:
     n = values.shape[1]
-    rest = " unless stated" if values.isna().any(axis=None) else ""
+    rest = " unless another n is given" if values.isna().any(axis=None) else ""
     over = "subjects" if n > 1 else "images"
     test = "paired t test over subjects" if n > 1 else "paired bootstrap over images"
     return (
@@ -164,7 +167,7 @@ def _note(values: pd.DataFrame, choice: str) -> str:
 
 
 def _values(bars: pd.DataFrame, values: pd.DataFrame, pairs: pd.DataFrame, conditions: Sequence[tuple]) -> pd.DataFrame:
-    """Return rows of means, of subjects, and of pairs."""
+    """Return the values of the figure as a table, with rows for means, subjects and pairs."""
     kinds = [("mean", *key, row.r, row.se) for key, row in bars.iterrows()]
     kinds += [
         (f"subject {subject}", *key, r, np.nan) for key, own in values.iterrows() for subject, r in own.dropna().items()

@@ -1,6 +1,6 @@
 """Save every figure as SVG, PNG and PDF, with the values that it shows as CSV and its caption as text.
 
-A figure stands alone: it has a title, a legend and a note that gives n, the meaning of error bars, and tests.
+A figure can be read without the report: it has a title, a legend, and a note on n, error bars and tests.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from brain_activity_prediction.storage.folders import is_simulated
 
 POINTS_PER_INCH = 72
 PNG_DPI = 300
-LAYOUT_DPI = 300  # resolution at which texts are measured; that of PNG, so that they are measured once
-IMAGE_DPI = 200  # of images within SVG and PDF
-COMPRESSION = 1  # PNG compression level, up to 9: files are a sixth larger than at 6, but take two thirds of the time
+LAYOUT_DPI = 300  # resolution at which texts are measured; equal to PNG_DPI, so that they are measured once
+IMAGE_DPI = 200  # resolution of images in SVG and PDF
+COMPRESSION = 1  # PNG compression level of 9: files are a sixth larger than at level 6, in two thirds of the time
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)", PAPER: "var(--panel)"}
 GAP = 4  # points between title, panels, legend and note
 MOST_LEGEND_COLUMNS = 4
-DECIMALS = 6  # of positions within a figure
+DECIMALS = 6  # decimals of positions in a figure
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the page; `name` is the name of its files in `folder`, `text` its description for screen readers."""
+    """A figure of the page: its files are `folder`/`name`.*, and `text` is its description for screen readers."""
 
     name: str
     title: str
@@ -55,17 +55,17 @@ class Drawn:
 
     @property
     def svg(self) -> str:
-        """Return the SVG element of the page, from the figure's file."""
+        """Return the figure as an SVG element for the page."""
         return for_page((self.folder / f"{self.name}.svg").read_text(encoding="utf-8"), self.name)
 
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a figure.
+    """The texts of a figure.
 
-    name  of its files
+    name  name of its files, without ending
     text  description for screen readers
-    note  below the panels: n, and the meaning of error bars, dots, lines and tests
+    note  text below the panels: n, and the meaning of error bars, dots, lines and tests
     """
 
     name: str
@@ -76,10 +76,11 @@ class Words:
 
 @dataclass(frozen=True)
 class FigureFolder:
-    """The folder of figures, their style, and over how many columns of a journal, 1 or 2, each extends.
+    """The folder in which figures are written, and their style.
 
-    pdf  whether PDF files are written; embedding fonts takes as long as the rest of a figure
-    run  calls the function that writes a figure's files: at once, or as `Background`, in another process
+    columns  width of a figure in columns of a journal, 1 or 2
+    pdf      whether PDF files are written too, which doubles the time because fonts are embedded
+    run      function that runs the writing of a figure: in this process (`at_once`), or in others (`Background`)
     """
 
     path: Path
@@ -98,7 +99,7 @@ class FigureFolder:
         return look(number, self.style.colours)
 
     def panels(self, rows: int, columns: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
-        """Return a figure with panels, row by row; `height` is that of a row in points, with its labels."""
+        """Return a figure and its panels, row by row; `height` is the height of a row with its labels, in points."""
         figure = Figure(
             figsize=(self.width / POINTS_PER_INCH, rows * height / POINTS_PER_INCH),
             dpi=LAYOUT_DPI,
@@ -111,9 +112,9 @@ class FigureFolder:
     def save(
         self, figure: Figure, words: Words, data: pd.DataFrame, legend: Mapping[str, Artist] | None = None
     ) -> Drawn:
-        """Write the files of a figure: NAME.svg, .png, .pdf, .csv with `data`, .txt with its caption.
+        """Write the files of a figure: NAME.svg, .png, .pdf, .csv with `data`, and .txt with its caption.
 
-        legend  the artist of each label
+        legend  {label: artist that the legend shows}
         """
         title = f"Simulated data: {words.title}" if is_simulated(self.path) else words.title
         words = Words(words.name, one_line(title), one_line(words.text), one_line(words.note))
@@ -121,7 +122,7 @@ class FigureFolder:
         return Drawn(words.name, words.title, words.text, self.path)
 
     def write_files(self, figure: Figure, words: Words, data: pd.DataFrame, legend: Mapping[str, Artist]) -> None:
-        """Arrange a figure, which may come from another process, and write its files."""
+        """Arrange a figure, which may have been made in another process, and write its files."""
         FigureCanvasAgg(figure)
         with self.style.applied(**{"svg.hashsalt": words.name}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # the font lacks the characters of some languages
@@ -132,7 +133,7 @@ class FigureFolder:
         self._write(f"{words.name}.txt", f"{words.title}. {words.note}\n".replace("..", ".").encode())
 
     def _arrange(self, figure: Figure, title: str, note: str, legend: Mapping[str, Artist]) -> None:
-        """Write title and note, place the legend, and make the figure as much higher as they need."""
+        """Add title, note and legend, and enlarge the figure's height to make room for them."""
         panels = figure.get_figheight() * POINTS_PER_INCH
         size = self.style.small
         texts = (
@@ -157,8 +158,8 @@ class FigureFolder:
         if shown:
             shown.set_bbox_to_anchor((0.5, below / whole))
         figure.get_layout_engine().execute(figure)
-        figure.set_layout_engine("none")  # the files share one layout
-        for panel in figure.axes:  # the last digits of a layout differ between runs, and SVG ids are made from them
+        figure.set_layout_engine("none")  # all files have the same layout
+        for panel in figure.axes:  # rounded, because the last digits differ between runs and enter ids in SVG
             box = panel.get_position(original=True).bounds
             panel.set_position([round(length, DECIMALS) for length in box], which="original")
             label = panel.xaxis.label  # layouts ignore its width
@@ -166,7 +167,7 @@ class FigureFolder:
                 label.set(x=1, ha="right")
 
     def _wrapped(self, figure: Figure, text: str, size: float, weight: str) -> Artist | None:
-        """Add a text at the top left, broken into lines of the figure's width; None without text."""
+        """Add a text at the top left, wrapped to the figure's width; return None for an empty text."""
         if not text:
             return None
         artist = figure.text(0, 1, text, fontsize=size, fontweight=weight, va="top", in_layout=False)
@@ -176,7 +177,7 @@ class FigureFolder:
         return artist
 
     def _legend(self, figure: Figure, legend: Mapping[str, Artist]) -> Artist | None:
-        """Add a legend with as many columns as fit; None without entries."""
+        """Add a legend with as many columns as fit; return None if there are no entries."""
         shown = None
         for columns in range(min(len(legend), MOST_LEGEND_COLUMNS), 0, -1):
             if shown is not None:
@@ -196,7 +197,7 @@ class FigureFolder:
         return shown
 
     def _write_pictures(self, figure: Figure, name: str, title: str) -> None:
-        """Write PNG on white, and SVG and PDF without a background."""
+        """Write PNG with a white background, and SVG and PDF without a background."""
         figure.dpi = PNG_DPI
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
@@ -223,21 +224,21 @@ class FigureFolder:
 
 
 def _height(figure: Figure, artist: Artist | None) -> float:
-    """Return the height of an artist in points, with a gap; 0 for None."""
+    """Return the height of an artist in points, including a gap; 0 for None."""
     if artist is None:
         return 0.0
     return artist.get_window_extent(figure.canvas.get_renderer()).height / LAYOUT_DPI * POINTS_PER_INCH + GAP
 
 
 def for_page(svg: str, name: str) -> str:
-    """Return the SVG element of a figure in the page's font and colours; its ids begin with `name`, to be unique."""
+    """Convert an SVG file to an element with the page's font and colours; ids get `name` as a prefix to be unique."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (height|width)="[\d.]+pt"', "", svg, count=2).replace("<svg", '<svg aria-hidden="true"', 1)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r" ?font-family: [^;\"]+;", "", svg)
-    # Two decimals of a point are enough, and halve the page.
+    # Two decimals of a point are precise enough, and halve the size of the page.
     svg = re.sub(r'(?<= d=")[^"]+', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
     for colour, of_page in PAGE_COLOURS.items():
         svg = svg.replace(colour, of_page)

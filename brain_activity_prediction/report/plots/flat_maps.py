@@ -1,4 +1,7 @@
-"""Draw maps on the flat or inflated cortex: curvature under them, outlines and names of regions on top."""
+"""Draw maps on the flat or inflated cortex, over its curvature, with outlines and names of regions.
+
+V is the number of vertices of both hemispheres.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +25,25 @@ from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
-GYRUS, SULCUS = 0.82, 0.68  # greys of the cortex
-TITLE = 11  # points of the line above each map
+GYRUS, SULCUS = 0.82, 0.68  # grey levels of the cortex
+TITLE = 11  # height of the line above each map, in points
 GAP = 30  # pixels between columns of maps
-TALLEST = 600  # points of the maps of a figure: a page has some 700
-NAMED = 150  # points: regions of narrower maps have no names
-WHOLE = 240  # points of a map whose lines have their full width
-HIGHEST = 0.99  # quantile of the values at the end of a colour scale
+TALLEST = 600  # largest height of a figure's maps in points; a page has about 700
+NAMED = 150  # smallest width of a map, in points, with names of regions
+WHOLE = 240  # smallest width of a map, in points, with lines of full width
+HIGHEST = 0.99  # quantile of the values at the upper end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
-CHARACTER = 3.3  # points of a character in the line above a map
+BAR_GAP, BAR_ROOM = 3, 32  # gap between picture and colour bar, and height of the bar with its label, in points
+CHARACTER = 3.3  # width of a character in the line above a map, in points
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci."
 
 
 @dataclass(frozen=True)
 class ColourScale:
-    """The colours of all maps of a figure: values beyond `low` and `high` have the colours of the ends.
+    """The colour scale of all maps of a figure; values beyond `low` and `high` get the colours of the ends.
 
-    names  of whole numbers such as prompts; their legend replaces the colour bar
+    names  names of numbers such as prompts; if given, a legend replaces the colour bar
     """
 
     low: float
@@ -58,19 +61,19 @@ class ColourScale:
         return self.unit + (f" (clipped {' and '.join(ends)})" if ends else "")
 
     def of(self, maps: Sequence[np.ndarray]) -> ColourScale:
-        """Return the scale of these maps, clipped at the ends that some of their values exceed."""
+        """Return the scale for these maps, marked as clipped at the ends that some values exceed."""
         values = _finite(maps)
         return replace(self, clipped=(bool((values < self.low).any()), bool((values > self.high).any())))
 
 
 @dataclass(frozen=True)
 class CortexMap:
-    """A map on the vertices (V,) of both hemispheres, NaN where missing, and the regions (V,) bool to outline."""
+    """A map (V,), NaN where it has no value, and the regions to outline, each (V,) bool."""
 
     title: str
     values: np.ndarray
     regions: Mapping[str, np.ndarray] = field(default_factory=dict)
-    is_mean: bool = False  # over subjects
+    is_mean: bool = False  # whether it is a mean over subjects
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,13 @@ class DrawnCortex(Drawn):
 
 
 def accuracy_scale(maps: Sequence[np.ndarray], unit: str, highest: float = np.inf) -> ColourScale:
-    """Return a scale from 0 to the 99th percentile of all values, at most `highest`."""
+    """Return a scale from 0 to the 99th percentile of all values, or to `highest` if that is less."""
     high = min(_rounded_up(max(float(np.quantile(_finite(maps), HIGHEST)), 0.05)), highest)
     return ColourScale(0.0, high, ACCURACY, unit)
 
 
 def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str] | None = None) -> ColourScale:
-    """Return a scale over all values, for layers, or for prompts with their names."""
+    """Return a scale over the range of all values, for maps of layers, or of prompts with their names."""
     values = _finite(maps)
     low = float(values.min())
     shown = {number: name for number, name in (names or {}).items() if number in values}
@@ -96,7 +99,7 @@ def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str]
 
 
 def symmetric_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
-    """Return a diverging scale that is symmetric about 0, to the 99th percentile of all absolute values."""
+    """Return a diverging scale, symmetric about 0, up to the 99th percentile of all absolute values."""
     high = _rounded_up(max(float(np.quantile(np.abs(_finite(maps)), HIGHEST)), 1e-3))
     return ColourScale(-high, high, DIFFERENCE, unit)
 
@@ -111,15 +114,15 @@ def cortex_figure(
 ) -> DrawnCortex:
     """Draw maps on one colour scale; vertices without a value show the cortex.
 
-    Maps are below each other, in as many columns as the figure needs to stay on a page.
+    The maps are arranged in rows, with the fewest columns for which the figure fits on a page.
 
-    background  the cortex: its raster, and the curvature (V,) of its vertices
+    background  raster of the cortex, and curvature (V,) of its vertices
     """
     (raster, curvature), whole = background, scale.colours == NUMBERS
-    scale = scale.of([one.values for one in maps])  # others may share it
+    scale = scale.of([one.values for one in maps])  # other figures may use the same scale
     rows, across = raster.corners.shape[:2]
     n_columns = _columns(len(maps), rows / across, figures.width)
-    wide = figures.width / n_columns  # points of a map
+    wide = figures.width / n_columns  # width of a map in points
     title_rows = round(TITLE * across / wide)
     places = [(n % n_columns * (across + GAP), n // n_columns * (rows + title_rows)) for n in range(len(maps))]
     colours = ScalarMappable(Normalize(scale.low, scale.high), colormaps[scale.colours])
@@ -134,12 +137,12 @@ def cortex_figure(
         known = np.isfinite(values)
         pixels[known] = colours.to_rgba(values[known], bytes=True)
 
-    tall = (figures.width - 6) * shape[0] / shape[1]  # points of the picture
+    tall = (figures.width - 6) * shape[0] / shape[1]  # height of the picture in points
     with figures.style.applied():
         figure, (panel,) = figures.panels(1, 1, tall + (0 if scale.names else BAR_ROOM))
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
-        panel.set_anchor("N")  # leaves the room below to the colour bar
+        panel.set_anchor("N")  # leaves room for the colour bar below
         borders: list[np.ndarray] = []
         for (left, top), one in zip(places, maps, strict=True):
             line = shown_line(one.title, int(wide / CHARACTER))
@@ -170,7 +173,7 @@ def cortex_figure(
 
 
 def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
-    """Return the values of all vertices that have any, a column for each map."""
+    """Return the values as a table, with a row for each vertex that has a value, and a column for each map."""
     values = np.stack([one.values for one in maps], axis=1)
     known = np.flatnonzero(np.isfinite(values).any(axis=1))
     per_side = len(values) // 2
@@ -180,9 +183,10 @@ def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
 
 
 def _columns(n: int, ratio: float, width: float) -> int:
-    """Return the fewest columns of n maps, each of height / width `ratio`, that stay on a page.
+    """Return the smallest number of columns for which n maps fit on a page.
 
-    width  of the figure, in points
+    ratio  height of a map divided by its width
+    width  width of the figure, in points
     """
     heights = {columns: -(-n // columns) * (TITLE + ratio * width / columns) for columns in range(1, n + 1)}
     return next((columns for columns, height in heights.items() if height <= TALLEST), n)

@@ -1,4 +1,4 @@
-"""Names in figures: families of regions, regions, models, prompts and files."""
+"""Make names and notes for figures: of regions and their families, models, prompts and files."""
 
 import hashlib
 import re
@@ -22,11 +22,11 @@ FAMILIES = {
     "prf-eccrois": "Eccentricity",
 }
 DIFFERENCE_OF = "difference of "  # begins the unit of a difference
-MEANINGS = {  # of the unit of a map
+MEANINGS = {  # explanation of each unit of a map
     "layer": "Layer with the highest score on training images.",
     "prompt": "Prompt with the highest score on training images.",
     "r": "r: correlation on held-out images.",
-    "r / ceiling": "r / ceiling: correlation on held-out images over its noise ceiling, where that is high enough.",
+    "r / ceiling": "r / ceiling: correlation on held-out images divided by its noise ceiling, if this is high enough.",
     "subjects with q < 0.05": "q: permutation test of r in each voxel, adjusted over all voxels of the subject (FDR).",
     "t": "t: mean over subjects, divided by its standard error, where all subjects have a value.",
     "R²": "R²: share of the variance of responses to held-out images.",
@@ -36,7 +36,7 @@ LONGEST_PROMPT = 24  # in characters
 
 
 def families(regions: Sequence[str]) -> dict[str, list[str]]:
-    """Group regions by their ROI file, in NSD's order; all voxels together and other regions come last."""
+    """Group regions by their ROI file, in NSD's order; the region of all voxels and other regions come last."""
     found = {title: [roi for roi in LABELS[name] if roi in regions] for name, title in FAMILIES.items()}
     found["Families of regions"] = [roi for roi in ROI_FAMILIES if roi in regions]
     known = {roi for members in found.values() for roi in members}
@@ -62,7 +62,7 @@ def short_models(models: Sequence[str]) -> dict[str, str]:
 def prompt_labels(prompts: Mapping[int, str]) -> dict[int, str]:
     """Return a name for each prompt: its task if it is one of this project's prompts, else the start of its text.
 
-    prompts  {number: text}, empty where it was not recorded
+    prompts  {number: text}; the text is empty if it was not recorded
     """
     return {number: _prompt_label(number, text) for number, text in prompts.items()}
 
@@ -76,18 +76,18 @@ def _prompt_label(number: int, text: str) -> str:
 
 
 def highest(scores: pd.DataFrame, description: str) -> str:
-    """Return a sentence on the highest r, among complete scores with the largest number of subjects."""
+    """Return a sentence on the highest r, among the complete scores with the most subjects."""
     ranked = scores[scores["complete"] & (scores["n_subjects"] == scores["n_subjects"].max())]
     if ranked["r"].isna().all():
-        return "They have different subjects, so that none is called the highest."
+        return "They are from different subjects, so they are not ranked."
     best = ranked.loc[ranked["r"].idxmax()]
     return f"The highest is {best['r']:.2f}, {description.format(**best)}."
 
 
 def subjects_note(scores: pd.DataFrame) -> str:
-    """Return n of a figure: the largest number of subjects, which some parts may lack."""
+    """Return a sentence on the number of subjects n, which is the largest one if n differs within the figure."""
     n = int(scores["n_subjects"].max())
-    rest = " unless stated" if (scores["n_subjects"] < n).any() else ""
+    rest = " unless another n is given" if (scores["n_subjects"] < n).any() else ""
     return f"n = {n} subject{'s' * (n > 1)}{rest}."
 
 
@@ -99,7 +99,7 @@ def map_note(unit: str, averaged: bool) -> str:
 
 
 def slug(text: str) -> str:
-    """Turn text into a file name of letters, digits, - and _; if many characters are lost, a digest is added."""
+    """Convert a text to a file name of letters, digits, - and _; if this could be ambiguous, add a digest."""
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
     if len(name.encode()) <= LONGEST_SLUG_BYTES and not re.search(r"[^\w /.:-]", text):
         return name

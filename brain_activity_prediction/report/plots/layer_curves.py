@@ -1,4 +1,4 @@
-"""Draw scores over the depth of a stream: small panels with error bands and the noise ceiling."""
+"""Draw scores against the depth of a stream: small panels with error bands and the noise ceiling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from brain_activity_prediction.report.plots.region_bars import CEILING
 from brain_activity_prediction.report.plots.style import INK
 
 PANEL = 92  # height in points
-IN_A_ROW = 2  # panels over one column; twice as many over two
+IN_A_ROW = 2  # panels in a row of a one-column figure; twice as many for two columns
 CHOSEN, HOLLOW = {"markersize": 3.4}, {"markersize": 2.8, "markerfacecolor": "none", "markeredgewidth": 0.6}
 
 
@@ -28,10 +28,12 @@ def layer_curves(
     models: Sequence[str],
     figures: FigureFolder,
 ) -> Drawn:
-    """Draw a panel for each region with a line for each model, or a few regions of a single model in one panel.
+    """Draw a panel for each region with a line for each model, or one panel with the regions of a single model.
 
-    `scores` is the result of `averages.layer_scores`. All figures of a stream share one scale. Layers that lack
-    subjects or prompts have hollow markers without a line. A line with fewer subjects than others shows their number.
+    scores  result of `averages.layer_scores`; all figures of a stream share one scale
+
+    Layers that lack subjects or prompts have hollow markers without a line. A line with fewer subjects than others is
+    labelled with their number.
     """
     scores = scores[scores["stream"] == stream]
     shown = scores[scores["roi"].isin(regions) & scores["model_id"].isin(models)]
@@ -46,7 +48,8 @@ def layer_curves(
         n_rows = -(-len(panel_names) // in_a_row)
         height = PANEL if in_a_row > 1 else 1.4 * PANEL
         figure, panels = figures.panels(n_rows, in_a_row, height, sharex=True, sharey=True)
-        panels[0].set(xlim=(-0.02, 1.02), ylim=_limits(scores))  # before the lines, which then compute none
+        # Set before the lines are drawn, so that these do not compute limits
+        panels[0].set(xlim=(-0.02, 1.02), ylim=_limits(scores))
         for panel, name in zip(panels, panel_names, strict=False):
             rows = shown[shown[panels_of] == name]
             _curves(panel, {line: rows[rows[lines_of] == line] for line in line_names}, looks, figures.style.small)
@@ -71,8 +74,8 @@ def layer_curves(
 
 
 def _curves(panel: Axes, lines: Mapping[str, pd.DataFrame], looks: Mapping[str, tuple], small: float) -> None:
-    """Draw the lines of a panel with bands, the chosen layers, and each noise ceiling."""
-    ceilings = {}  # (ceiling, colour) as keys, because models share the ceiling of a region
+    """Draw the lines of a panel with error bands, dots for the chosen layers, and the noise ceilings."""
+    ceilings = {}  # with (ceiling, colour) as keys, because models share the ceiling of a region
     of_lines = len(looks) > 1 and len({roi for line in lines.values() for roi in line["roi"]}) > 1
     for name, line in lines.items():
         if line.empty:
@@ -100,7 +103,7 @@ def _curves(panel: Axes, lines: Mapping[str, pd.DataFrame], looks: Mapping[str, 
 
 
 def _ceiling(line: pd.DataFrame) -> float | None:
-    """Return the ceiling of a line's region, of its complete layers; None if it is unknown."""
+    """Return the noise ceiling of a line, from its complete layers; None if it is unknown."""
     ceilings = line.loc[line["complete"], "r_ceiling"].dropna()
     return None if ceilings.empty else float(ceilings.iloc[0])
 
@@ -120,4 +123,4 @@ def _note(scores: pd.DataFrame) -> str:
     parts.append("Dots: best layer on training images.")
     if not scores["complete"].all():
         parts.append("Hollow: layers that lack subjects or prompts.")
-    return " ".join([*parts, "Relative depth: 0 enters the first layer, 1 leaves the last."])
+    return " ".join([*parts, "Relative depth: 0 is the input of the first layer, 1 the output of the last."])

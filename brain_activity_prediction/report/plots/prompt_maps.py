@@ -1,4 +1,4 @@
-"""Draw the scores of a model's prompts by region, as colours."""
+"""Draw the scores of a model as colours, by prompt and region."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, 
 from brain_activity_prediction.report.plots.flat_maps import ACCURACY
 from brain_activity_prediction.report.plots.labels import region_labels, short_models, slug, subjects_note
 
-CELL, AXIS = 11, 66  # points of a row, and of the names of prompts with the colour bar
+CELL, AXIS = 11, 66  # height of a row, and of the prompts' names with the colour bar, in points
 MOST_TICKS = 5
 MARK = "●"
 
@@ -25,11 +25,11 @@ def prompt_map(
 ) -> Drawn:
     """Draw the mean r of one model, one column for each prompt and one row for each region.
 
-    scores   of `averages.prompt_scores`; all models share one scale
-    prompts  the name of each prompt
-    best     (region, prompt) to mark: significantly above every other prompt, of `pairwise.best_prompts`
+    scores   result of `averages.prompt_scores`; all models share one scale
+    prompts  name of each prompt
+    best     (region, prompt) to mark, because r is significantly above that of every other prompt
 
-    A prompt that lacks subjects shows their number.
+    A cell with fewer subjects than others is labelled with their number.
     """
     scores = scores[scores["roi"].isin(regions)]
     rows = scores[scores["model_id"] == model]

@@ -1,4 +1,4 @@
-"""Draw the scores of regions: a bar for each model, with error bar, subjects, significance and noise ceiling."""
+"""Draw the scores of regions: a bar for each model, with error bar, dots of subjects, stars and noise ceiling."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from brain_activity_prediction.report.plots.labels import highest, region_labels
 from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.report.tables.averages import errors_over
 
-BAR, GAP, STAR = 7, 5, 4  # in points; STAR is the distance of a significance star from the end of the error bar
+BAR, GAP, STAR = 7, 5, 4  # sizes in points; STAR is the distance of a significance star from the end of the error bar
 AXIS = 30  # points below the bars
 CEILING = {"color": INK, "linewidth": 1.0, "linestyle": (0, (1.5, 1))}
 DOT = {"marker": "o", "markersize": 2, "markerfacecolor": "white", "markeredgecolor": INK, "markeredgewidth": 0.4}
@@ -27,10 +27,11 @@ HATCHED_FROM = 7  # number of the first model whose colour repeats
 def region_bars(
     title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], figures: FigureFolder
 ) -> Drawn:
-    """Draw a bar for each model and region, with its error bar, subjects, significance and noise ceiling.
+    """Draw a bar for each model and region, with error bar, dots of subjects, stars and noise ceiling.
 
-    `scores` is the result of `averages.region_scores` for all regions, because figures share one scale. A mean that
-    lacks subjects shows its number of subjects. `bar_scores` defines the bars.
+    scores  result of `averages.region_scores` for all regions, because figures share one scale
+
+    A mean that lacks subjects is labelled with their number. `bar_scores` defines the bars.
     """
     scores, meaning = bar_scores(scores)
     shown = scores[scores["roi"].isin(regions) & scores["model_id"].isin(models)]
@@ -38,7 +39,7 @@ def region_bars(
     labels = region_labels(regions, scores)
     with figures.style.applied():
         figure, (panel,) = figures.panels(1, 1, AXIS + len(regions) * step)
-        panel.set_xlim(*_limits(scores))  # before the bars, which then need not search for limits
+        panel.set_xlim(*_limits(scores))  # set before the bars are drawn, so that these do not compute limits
         turns, rows = ({name: number for number, name in enumerate(names)} for names in (models, regions))
         shown = shown.assign(turn=shown["model_id"].map(turns), row=shown["roi"].map(rows))
         shown = shown.assign(y=shown["row"] * step + shown["turn"] * BAR).sort_values("y")
@@ -62,7 +63,10 @@ def region_bars(
 
 
 def _bars(panel: Axes, bars: pd.DataFrame, turn: int, figures: FigureFolder) -> None:
-    """Draw the bars of the nth model at their heights `y`, with errors, subjects, stars and notes."""
+    """Draw the bars of one model at their heights `y`, with error bars, dots of subjects, stars and notes.
+
+    turn  number of the model, from 0
+    """
     y, errors = bars["y"].to_numpy(), bars["bar_se"].to_numpy(float)
     look = {"color": figures.look(turn)[0], "hatch": "////" if turn >= HATCHED_FROM else None}
     panel.barh(y, bars["bar"], BAR * 0.86, **look, **error_bars("xerr", errors))
@@ -86,7 +90,7 @@ def _bars(panel: Axes, bars: pd.DataFrame, turn: int, figures: FigureFolder) -> 
 
 
 def error_bars(direction: str, errors: np.ndarray) -> dict[str, object]:
-    """Return the parameters of bars with errors (n,), of which some or all may be NaN; `direction` is xerr or yerr."""
+    """Return matplotlib's parameters for bars with errors (n,), which may be NaN; `direction` is xerr or yerr."""
     if np.isnan(errors).all():
         return {}
     return {direction: errors, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7, "capthick": 0.7}}
@@ -109,9 +113,9 @@ def _star(filled: bool) -> dict:
 def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return scores with columns bar, bar_se, bar_values, n_bar and bar_ceiling, and the name of the quantity.
 
-    The bar is r relative to the noise ceiling, over all voxels of the region, and its ceiling is 1. Tables of version
-    1.0.0 lack this ratio: their bar is r, with the ceiling of r if it has the same subjects. bar_values are those of
-    the subjects.
+    The bar is r divided by the noise ceiling, over all voxels of the region, so that its ceiling is 1. Tables of
+    version 1.0.0 lack this ratio: for them, the bar is r, and the ceiling is that of r if it is from the same subjects.
+    `bar_values` are the values of the subjects.
     """
     of_r, of_ratio = ([tuple(one[place] for one in subjects) for subjects in scores["of_subjects"]] for place in (1, 2))
     if scores[NORMALISED].isna().all():
@@ -131,7 +135,7 @@ def _bar_note(bar: Any) -> str:
 
 
 def _limits(scores: pd.DataFrame) -> tuple[float, float]:
-    """Return the ends of the scale, with room for stars and notes."""
+    """Return the ends of the axis, with room for stars and notes."""
     errors = scores["bar_se"].fillna(0)
     values = [value for of_bar in scores["bar_values"] for value in of_bar if np.isfinite(value)]
     low = min([0, (scores["bar"] - errors).min(), *values])
@@ -150,7 +154,7 @@ def _note(scores: pd.DataFrame) -> str:
 
 
 def _values(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each mean and each subject of a figure."""
+    """Return the values of a figure as a table, with a row for each mean and each subject."""
     columns = ["roi", "model_id", "bar", "bar_se", "bar_ceiling", "n_bar", "n_significant", "n_tested", "q"]
     means = scores[columns].assign(subject="mean")
     subjects = [

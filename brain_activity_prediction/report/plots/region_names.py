@@ -1,4 +1,4 @@
-"""Outline the regions of a flat cortex, and write their names next to them."""
+"""Outline the regions of a flat cortex, and label them with their names."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from brain_activity_prediction.surfaces.rasters import Raster
 
 AROUND = [withStroke(linewidth=1.2, foreground=PAPER)]
 LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": AROUND, "zorder": 3}  # above the borders
-BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
-NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of the names of regions, in points
+BORDER_STEP = 3  # only every third point of a border is drawn, for a third of the size of an SVG
+NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of regions' names: font size, line height, width of a letter, in points
 NAME_GAP = 12  # pixels between regions and their names
 LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
@@ -31,12 +31,12 @@ def name_regions(
     corner: tuple[float, float],
     has_names: bool = True,
 ) -> list[np.ndarray]:
-    """Name the regions of both hemispheres, and return the lines of all borders, in pixels.
+    """Write the names of regions in both hemispheres, and return the lines of all borders, in pixels.
 
-    Names are lateral of the regions, each with a line to the middle of its region.
+    A name is at the lateral side of its region, with a line to the region's middle.
 
-    corner     the column and row of the panel where the raster begins
-    has_names  False returns the borders alone
+    corner     column and row of the panel at which the raster begins
+    has_names  False to return only the borders
     """
     middle, borders = raster.corners.shape[1] // 2, []
     for half, lateral in ((slice(0, middle), -1), (slice(middle, None), 1)):
@@ -59,10 +59,12 @@ def name_regions(
 def _write_names(
     panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndarray, ends: tuple[float, float], lateral: int
 ) -> None:
-    """Write names as near to the heights of their anchors as they fit, beyond the `border` (n, 2) at their height.
+    """Write each name outside of the border, as near to the height of its anchor as possible without overlap.
 
+    anchors  point of each region to which the line from its name leads
+    border   points (n, 2) of all borders
     ends     first and last column of the raster
-    lateral  side of the names, -1 for left and 1 for right; a name without room there is on the other side
+    lateral  side of the names, -1 for left and 1 for right; a name without room is put on the other side
     """
     names = sorted(anchors, key=lambda name: anchors[name][1])
     point = panel.get_xlim()[1] / panel.figure.get_figwidth() / POINTS_PER_INCH
@@ -81,9 +83,11 @@ def _write_names(
 
 
 def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
-    """Return a region's pieces of at least LEAST_PIXELS in a box around them, and the box's first row and column.
+    """Return a box with the region's pieces of at least LEAST_PIXELS, and the box's first row and column.
 
-    The box has a margin of 1. Without such pieces, return None. `pixels` are (H, W) bool.
+    pixels  (H, W) bool
+
+    The box has a margin of 1. The result is None if no piece is large enough.
     """
     pieces, _ = label(pixels)
     sizes = np.bincount(pieces.ravel())

@@ -1,7 +1,7 @@
 """Make interactive slices through a brain: nilearn's viewer, adapted to work inside one HTML file.
 
-nilearn's page of a map includes its libraries and an icon from the network. Here the libraries are stored once, each
-map stores only its own data, and sliders are added, because the viewer itself only reacts to the mouse.
+In nilearn, each map is a page with all libraries and an icon from the network. Here the libraries are stored once for
+all maps, and sliders are added, because nilearn's viewer can only be used with a mouse.
 """
 
 import re
@@ -22,7 +22,7 @@ from brain_activity_prediction.report.plots.flat_maps import ACCURACY, HIGHEST, 
 from brain_activity_prediction.report.plots.labels import map_note
 from brain_activity_prediction.report.voxel_maps import VoxelMap
 
-# HTML head of a viewer's frame, before the body of the map.
+# Head of the HTML frame that contains a viewer.
 FRAME = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Slices</title><style>
 html { overflow-y: hidden; }
 body { margin: 0; padding: 10px; background: #000; color: #fff; font: 14px/1.4 system-ui, sans-serif; }
@@ -34,14 +34,14 @@ input { width: 100%; accent-color: #56b4e9; min-height: 24px; } canvas { display
 </style></head>"""
 COLOUR_MAPS = {"layer": NUMBERS, "prompt": NUMBERS, "r": ACCURACY, "R²": ACCURACY}
 N_SLICES = 6
-BAR = 30  # points of the colour bar
-LIGHTEST = 4  # value shown in place of black, so that shaded cortex stays light
-ALMOST_0 = 1e-3  # stands for 0, which nilearn would treat as "outside"
+BAR = 30  # height of the colour bar in points
+LIGHTEST = 4  # value of the background that is drawn black; the shaded cortex is below it and stays light
+ALMOST_0 = 1e-3  # replaces 0, which nilearn would treat as outside of the map
 
 
 @dataclass(frozen=True)
 class Slices:
-    """A map in the page: body and script of its frame, in which the shared libraries precede the script."""
+    """A map in the page: the body and the script of its frame; shared libraries are inserted before the script."""
 
     name: str
     title: str
@@ -81,8 +81,8 @@ def slices(shown: VoxelMap, limits: tuple[float, float]) -> tuple[Slices, list[s
 def limits_of(maps: Sequence[VoxelMap]) -> list[tuple[float, float]]:
     """Return the ends of each map's colour scale.
 
-    They are the lowest and highest layer or prompt of the map. All maps of scores with the same unit share a scale,
-    from 0 to nearly the highest score.
+    For a map of layers or prompts, they are its lowest and highest number. All maps of scores with the same unit share
+    a scale, from 0 to the 99th percentile of the map with the highest scores.
     """
     known = [one.values[np.isfinite(one.values)] for one in maps]
     highest: dict[str, float] = {}
@@ -97,7 +97,7 @@ def limits_of(maps: Sequence[VoxelMap]) -> list[tuple[float, float]]:
 
 
 def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
-    """Return the position, in mm, of the voxel with a value that is nearest to the centre of all such voxels."""
+    """Return the position in mm of the voxel that is nearest to the centre of all voxels with a value."""
     having = np.argwhere(np.isfinite(values))
     middle = having[np.square(having - having.mean(axis=0)).sum(axis=1).argmin()]
     return tuple((affine @ [*middle, 1])[:3].tolist())
@@ -125,7 +125,7 @@ def static_slices(shown: VoxelMap, limits: tuple[float, float], figures: FigureF
         bar = figure.colorbar(scale, ax=panel, location="bottom", aspect=40, shrink=0.6, pad=0.02, label=shown.unit)
         bar.outline.set_visible(False)
         text = f"Six horizontal slices of {shown.title}, from {low:g} to {high:.3g}."
-        note = "Horizontal slices from bottom to top, left is left. Grey: cortex without a fitted voxel."
+        note = "Slices from bottom to top; the brain's left is at the left. Grey: cortex without fitted voxels."
         note = f"{map_note(shown.unit, averaged=False)}{note}"
         inside = np.isfinite(shown.values[..., chosen])
         places = np.argwhere(inside)

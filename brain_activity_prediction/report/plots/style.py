@@ -19,20 +19,25 @@ DEFAULT = Path(__file__).with_name("style.toml")
 MATPLOTLIB = "matplotlib"  # table of the parameters
 NARROWEST_MM, WIDEST_MM = 30, 500
 POINTS_PER_MM = 72 / 25.4
-# Colours that a page replaces with its own, which differ in dark mode.
+# Colours that the page replaces by its own, which differ between light and dark mode.
 INK, LINE, PAPER = "#1b1b1f", "#d5d6db", "#fefefe"
 INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-# No style changes these: fonts are embedded, text stays text, names are no formulas, and widths are exact.
+# Parameters that no style can change: fonts are embedded, text stays text, names are not formulas, widths are exact.
 FIXED = {
     **{"pdf.fonttype": 42, "svg.fonttype": "none", "text.parse_math": False, "text.usetex": False},
     **{"savefig.bbox": None, "axes.axisbelow": True, "figure.constrained_layout.use": False},
-    "axes.titley": 1.0,  # titles do not search for room above labels, of which there are none at the top
+    "axes.titley": 1.0,  # saves matplotlib's search for labels above the panels, which do not exist
 }
 
 
 @dataclass(frozen=True)
 class Style:
-    """The style of figures. `colours` are of models, parts or conditions; `parameters` are matplotlib's."""
+    """The style of figures.
+
+    notes       whether figures have a title and a note
+    colours     colours of models, parts or conditions
+    parameters  parameters of matplotlib
+    """
 
     one_column_mm: float
     two_columns_mm: float
@@ -41,26 +46,26 @@ class Style:
     parameters: Mapping[str, object]
 
     def width(self, columns: int) -> float:
-        """Return the width in points of a figure over one or two columns of a journal."""
+        """Return the width in points of a figure that has the width of one or two columns of a journal."""
         return (self.one_column_mm if columns == 1 else self.two_columns_mm) * POINTS_PER_MM
 
     @property
     def small(self) -> float:
-        """Return the size in points of notes and of labels within panels."""
+        """Return the font size, in points, of notes and of labels in panels."""
         return float(matplotlib.rcParams["legend.fontsize"])
 
     @contextmanager
     def applied(self, **more: object) -> Iterator[None]:
-        """Draw in this style."""
+        """Use this style for drawing while the `with` block runs."""
         with matplotlib.rc_context(self.parameters | FIXED | more):
             yield
 
 
 @lru_cache(maxsize=8)
 def read_style(path: Path | None = None) -> Style:
-    """Return the default style, with the values of a file in place of its own.
+    """Return the default style, in which the values of a file replace the defaults.
 
-    The file is a TOML file like style.toml, or a style file of matplotlib, which has no widths. Raises InputError for a
+    The file is a TOML file like style.toml, or a matplotlib style file, which has no widths. Raises InputError for a
     file that is neither, and for unknown names.
     """
     settings = tomllib.loads(DEFAULT.read_text())
@@ -79,14 +84,14 @@ def read_style(path: Path | None = None) -> Style:
 
 
 def _read(path: Path) -> dict:
-    """Return the settings of a file; a style file of matplotlib has only parameters, and colours in its cycle."""
+    """Return the settings of a file; a matplotlib style file gives parameters and, from its cycle, colours."""
     if not path.is_file():
         raise InputError(f"--style {no_such_path(path)}")
     try:
         if path.suffix == ".toml":
             return tomllib.loads(path.read_text(encoding="utf-8"))
         own = dict(matplotlib.rc_params_from_file(path, fail_on_error=True, use_default_template=False))
-    except ValueError as error:  # of UTF-8, TOML and values
+    except ValueError as error:  # errors in UTF-8, in TOML and of wrong values
         raise InputError(f"{path} is not a style: {error}") from None
     cycle = own.pop("axes.prop_cycle", None)
     colours = [] if cycle is None else cycle.by_key().get("color", [])
@@ -94,7 +99,7 @@ def _read(path: Path) -> dict:
 
 
 def _check(path: Path, settings: Mapping, parameters: Mapping) -> None:
-    """Raise InputError for values that no figure can be drawn with."""
+    """Raise InputError for values with which no figure can be drawn."""
     for name in ("one_column_mm", "two_columns_mm"):
         if not isinstance(settings[name], int | float) or not NARROWEST_MM <= settings[name] <= WIDEST_MM:
             raise InputError(f"{path}: {name} is {settings[name]!r}: give millimetres, {NARROWEST_MM} to {WIDEST_MM}")

@@ -1,4 +1,4 @@
-"""Draw the shared variance of feature spaces by region: unique and shared parts."""
+"""Draw the unique and shared variance of feature spaces in each region."""
 
 import re
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from brain_activity_prediction.storage.table_files import read_table
 from brain_activity_prediction.variance_partitioning.share_table import PART
 
 TABLE = "*/variance_partitioning/*/shares.parquet"
-SUBJECTS_DIFFER = "; or "  # between the names of a feature space whose layer differs between subjects
-HATCHES = ("", "////", "....")  # of parts whose colour repeats: four spaces have 15 parts
+SUBJECTS_DIFFER = "; or "  # separates the names of a feature space whose layer differs between subjects
+HATCHES = ("", "////", "....")  # hatches of parts whose colour repeats; four spaces have 15 parts
 OF_A_LAYER = r" layer \w+$"  # end of a feature space's name
 
 
@@ -41,14 +41,15 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
 
     Columns analysis, roi, spaces and these:
 
-    r2, cv_r2    their means
+    r2, cv_r2    means over subjects
     r2_se        standard error of r2 over subjects, missing for one; over images if the analysis has one subject
-    n_subjects   number of subjects
+    n_subjects   number of subjects in the mean
     n_possible   number of subjects in the analysis
-    names        the spaces; if a region's best layer differs between subjects, each layer is named
+    names        names of the spaces; if a region's best layer differs between subjects, all layers are named
     of_subjects  (subject, r2) of each subject
 
-    Analyses with the same name but different models, prompts or streams in different subjects are kept apart.
+    If analyses of different subjects have the same name but different models, prompts or streams, they are not
+    averaged but listed separately.
     """
     shares = _kept_apart(shares.assign(r2_se=shares.get("r2_se", np.nan)))
     shares["n_possible"] = shares.groupby("analysis")["subject"].transform("nunique")
@@ -65,7 +66,7 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
-    """Return the name of each row's analysis; add subjects in brackets if a letter's stream differs between them."""
+    """Add the subjects to an analysis's name, in brackets, if a letter means different streams for other subjects."""
     alone = shares[~shares["spaces"].str.contains("+", regex=False)]
     names = alone["names"].str.replace(OF_A_LAYER, "", regex=True)
     letters = (alone["spaces"] + " " + names).groupby([alone["analysis"], alone["subject"]])
@@ -82,17 +83,17 @@ def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def errors_of(analysis: str, means: pd.DataFrame) -> str:
-    """Describe the error bars of an analysis and the number of subjects that its means have."""
+    """Return a sentence on the number of subjects of an analysis and the meaning of its error bars."""
     rows = means[means["analysis"] == analysis]
     n = rows["n_possible"].iloc[0]
     averaged = f"Mean of {n} subjects" if n > 1 else "One subject"
     if rows["r2_se"].isna().all():
-        return f"{averaged}, no errors."
-    return f"{averaged}; lines are ± 1 SE over {'subjects' if n > 1 else 'images'}."
+        return f"{averaged}, without error bars."
+    return f"{averaged}; error bars are ± 1 SE over {'subjects' if n > 1 else 'images'}."
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return (letter, name) of each feature space of an analysis; a name lists all layers that any region uses."""
+    """Return (letter, name) of each feature space of an analysis; a name lists the layers of all regions."""
     rows = means[(means["analysis"] == analysis) & ~means["spaces"].str.contains("+", regex=False)]
     spaces = []
     for letter, names in rows.groupby("spaces", sort=False)["names"]:
@@ -107,7 +108,7 @@ def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], figures: FigureFolder) -> Drawn:
-    """Draw a bar for each region and part, unique or shared; a part can be negative because of noise."""
+    """Draw a bar for each region and each unique or shared part; noise can make a part negative."""
     rows = means[means["analysis"] == analysis]
     parts = list(dict.fromkeys(rows["spaces"]))
     regions = [roi for roi in regions if roi in set(rows["roi"])]
@@ -145,7 +146,7 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fi
 
 
 def _values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each mean and each subject of a figure."""
+    """Return the values of a figure as a table, with a row for each mean and each subject."""
     means = rows.drop(columns=["analysis", "of_subjects"]).assign(subject="mean")
     subjects = [
         {"roi": row.roi, "spaces": row.spaces, "subject": str(subject), "r2": r2}

@@ -1,4 +1,4 @@
-"""Draw the voxels of two models against each other, as density."""
+"""Draw the voxels' scores of one model against those of another, as a density."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from brain_activity_prediction.report.plots.labels import short_models, slug
 from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.storage.folders import Subject
 
-TALLEST, BAR = 170, 34  # points: largest height of a panel, and height of the colour bar
-IN_A_ROW = 2  # panels over one column; twice as many over two
-HEXAGONS = 45  # across a panel
+TALLEST, BAR = 170, 34  # largest height of a panel, and height of the colour bar, in points
+IN_A_ROW = 2  # panels in a row of a one-column figure; twice as many for two columns
+HEXAGONS = 45  # number of hexagons across a panel
 COLOURS = "viridis"
-LONGEST_LINE = 22  # in characters, of a model's name along an axis
+LONGEST_LINE = 22  # characters in a line of a model's name along an axis
 
 
 def voxel_scatter(
     models: tuple[str, str], voxels: Mapping[Subject, np.ndarray], unit: str, figures: FigureFolder
 ) -> Drawn:
-    """Draw a panel for each subject: voxels by the score of the first model (across) and of the second (up).
+    """Draw a panel for each subject, with the first model's scores on the x axis and the second's on the y axis.
 
-    voxels  {subject: (V, 2)}, finite scores of both models in the same voxels
-    unit    of the scores
+    voxels  {subject: (n_voxels, 2)}, finite scores of both models
+    unit    unit of the scores
     """
     across, up = (textwrap.fill(name, LONGEST_LINE) for name in short_models(models).values())
     every = np.concatenate([*voxels.values()])
@@ -67,8 +67,8 @@ def voxel_scatter(
         bar.outline.set_visible(False)
         counts = ", ".join(f"{len(values):,} (subject {subject})" for subject, values in voxels.items())
         note = (
-            f"{unit} of each voxel on held-out images. Voxels: {counts}. Dashed: equal scores; percentages are of "
-            "voxels above it. At most 0.1 % of scores lie beyond the axes."
+            f"{unit} of each voxel on held-out images. Voxels: {counts}. Dashed line: equal scores; the percentages "
+            "are the voxels above this line. At most 0.1 % of the scores are outside of the axes."
         )
         first, second = short_models(models).values()
         text = f"Voxels of {len(voxels)} subjects by {unit} of {models[0]} against {models[1]}."

@@ -1,7 +1,7 @@
 """Reduce score tables to the numbers of figures: choose layers on training images, then average over subjects.
 
-Every choice (of layer, stream or prompt) is made for each subject and region by `cv_score`, a score of training images.
-The displayed scores are those of held-out images. Each mean over subjects has its number of subjects.
+Layer, stream and prompt are chosen for each subject and region by `cv_score`, which is computed on training images. The
+displayed scores are those of held-out images. Each mean over subjects is given with its number of subjects.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from brain_activity_prediction.encoding.scores.conditions import NORMALISED
 from brain_activity_prediction.encoding.scores.layer_choice import EACH
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
-ALL_VOXELS = ("nsdgeneral", "all")  # the regions of all fitted voxels, of NSD and of other datasets
-SIGNIFICANT = 0.05  # results with a lower q are marked; it is the expected share of false results among them
+ALL_VOXELS = ("nsdgeneral", "all")  # names of the region of all fitted voxels, in NSD and in other datasets
+SIGNIFICANT = 0.05  # results with a lower q are significant; at most this share of them is expected to be false
 ERRORS = {"r": "r_se", NORMALISED: f"{NORMALISED}_se"}  # columns of standard errors over images
 MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
 
 
 def each_layer(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that score single layers."""
+    """Return the rows with scores of single layers."""
     return table[table["layer_choice"] == EACH]
 
 
@@ -40,20 +40,23 @@ def best_by_training(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
 
 
 def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd.DataFrame:
-    """Average one row for each subject within each group of `key`.
+    """Average over subjects in each group of `key`, in which each subject has one row.
+
+    compared  columns that define the rows among which means are compared
 
     Columns key, MEANS and these:
 
-    n_subjects               number of subjects averaged
-    n_normalised, n_ceiling  number of them with r_normalised_all_voxels and r_ceiling
-    n_possible               number of subjects in whom the region has any score
-    complete                 whether it has all subjects of the rows with the same `compared`: only these are ranked
+    n_subjects               number of subjects in the mean
+    n_normalised, n_ceiling  number of these subjects with r_normalised_all_voxels, and with r_ceiling
+    n_possible               number of subjects in which the region has any score
+    complete                 whether the mean has all subjects of the rows with the same `compared`; only complete means
+                             are ranked
     r_se, r_normalised_all_voxels_se
                              standard errors over subjects, missing for one; over images if no mean has several subjects
     n_tested                 number of subjects with a q
     n_significant            number of subjects whose q is below SIGNIFICANT
-    stream                   the stream of all subjects; empty if it differs between them
-    of_subjects              (subject, r, r_normalised_all_voxels) of each
+    stream                   stream of all subjects; empty if it differs between them
+    of_subjects              (subject, r, r_normalised_all_voxels) of each subject
     """
     rows = rows.assign(**{name: rows.get(name, np.nan) for name in (*MEANS, *ERRORS.values())}).dropna(subset="r")
     rows = rows.assign(
@@ -79,7 +82,7 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
 
 
 def errors_over(scores: pd.DataFrame) -> str:
-    """Return what the standard errors of `over_subjects` vary over: subjects, images, or empty."""
+    """Return what the standard errors of `over_subjects` are computed over: subjects, images, or empty for none."""
     if scores["r_se"].isna().all():
         return ""
     return "subjects" if (scores["n_subjects"] > 1).any() else "images"
@@ -94,7 +97,7 @@ def region_scores(table: pd.DataFrame) -> pd.DataFrame:
 def prompt_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each model, prompt and region, with the chosen stream and layer, averaged over subjects.
 
-    `complete` marks prompts with all subjects that any prompt of the model has in the region.
+    `complete` is True for prompts that have all subjects which any prompt of the model has in the region.
     """
     best = best_by_training(chosen_layers(table), ["model_id", "prompt", "subject", "roi"])
     best = best.assign(prompted=best["prompt"].notna())
@@ -102,10 +105,10 @@ def prompt_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def layer_choices(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the layers that training images choose: a row for each model and region, over its subjects.
+    """Return the layers that were chosen on training images: a row for each model and region.
 
-    Columns model_id, roi, stream, layers, depth, n_subjects. `stream` and `layers` list the subjects' choices;
-    `depth` is the mean of `layer_position`. The table is empty if layers are averaged.
+    Columns model_id, roi, stream, layers, depth, n_subjects. `stream` and `layers` list the choices of all subjects;
+    `depth` is the mean of `layer_position` over subjects. The table is empty if layers are averaged.
     """
     best = best_by_training(chosen_layers(table), ["model_id", "subject", "roi"]).dropna(subset="layer")
     groups = best.groupby(["model_id", "roi"], sort=False, observed=True)
@@ -122,8 +125,9 @@ def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each model, stream, layer and region: r averaged over prompts, then over subjects.
 
     Columns model_id, stream, roi, layer, layer_position, r, r_se (over subjects, missing for one), r_ceiling (missing
-    unless every subject has it), n_subjects, n_possible, complete, chosen. `complete` marks layers with every prompt
-    and subject of the line; `chosen` marks one of them.
+    unless every subject has it), n_subjects, n_possible, complete, chosen. A line is a model, stream and region.
+    `complete` is True for layers that have all prompts and subjects of their line. `chosen` is True for the complete
+    layer with the highest cv_score.
     """
     line = ["model_id", "stream", "roi"]
     key = [*line, "layer", "layer_position"]
@@ -148,12 +152,14 @@ def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each model: r over all fitted voxels, the choices of most subjects, and its best region.
+    """Return a row for each model: r over all fitted voxels, the most frequent stream and prompt, and its best region.
+
+    scores  result of `region_scores`
 
     Columns model_id, r, r_se, r_normalised_all_voxels, n_subjects, n_normalised, n_possible, stream, prompt, roi,
-    roi_r. The best model comes first, models that lack subjects come last. The best region has the highest cv_score
-    among those with the most subjects and with responses that vary: constant responses are predicted without error.
-    `scores` is the result of `region_scores`. The table is empty if the regions do not include all voxels together.
+    roi_r. The best model comes first, and models that lack subjects come last. The best region has the highest cv_score
+    among those with the most subjects. Regions with constant responses are left out, because they are predicted without
+    error. The table is empty if there is no region of all voxels.
     """
     of_all = scores[scores["roi"].isin(ALL_VOXELS)].set_index("model_id")
     chosen = best_by_training(chosen_layers(table[table["roi"].isin(ALL_VOXELS)]), ["model_id", "subject"])

@@ -1,7 +1,7 @@
-"""Collect all score tables of a BASE_DIR into one, with q over all of them.
+"""Collect all score tables of a BASE_DIR into one, and compute q over all of them.
 
-An alignment writes one table for each model, prompt and subject. They are read one at a time, so that a BASE_DIR of
-millions of rows needs the memory of its largest table.
+An alignment writes one table for each model, prompt and subject. The tables are read one at a time, so that the memory
+needed is that of the largest table, even for millions of rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ REMEDY = "delete its folder and align again"
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one model under one prompt, or none, against one subject."""
+    """The scores of one model in one subject, with one prompt or with None (streams that depend on no prompt)."""
 
     folder: Path
     protocol: str
@@ -66,10 +66,11 @@ def find_scored(place: Place) -> list[Scored]:
 class Tables:
     """The tables of a BASE_DIR, read one at a time.
 
-    `q` is p adjusted (Benjamini and Hochberg) over a family: all rows of all tables in the BASE_DIR that have a p and
-    the same protocol, layer_choice and permutation test, whatever is selected later. A row of a layer and a row of the
-    chosen layer are the same test, so they are in different families. `family_sizes` counts the tested rows of all
-    tests, by (protocol, layer_choice). The q of an alignment's own table, over that table alone, is not used.
+    `q` is p adjusted (Benjamini and Hochberg) over a family. A family has all rows of all tables in the BASE_DIR that
+    have a p and the same protocol, layer_choice and permutation test, even if only some are selected later. The row of
+    a layer and the row of the chosen layer may be the same test, so they are in different families. `family_sizes` is
+    the number of tested rows by (protocol, layer_choice). The q in an alignment's own table is not used, because it is
+    adjusted only over this table.
     """
 
     def __init__(self, scored: Sequence[Scored]):
@@ -110,15 +111,15 @@ class Tables:
             if missing := [value for value in getattr(selection, name) if value not in there]:
                 meant = did_you_mean(missing[0], there)
                 raise InputError(
-                    f"no scores of {name} {missing[0]}{meant}: there are {', '.join(map(str, sorted(there)))}"
+                    f"no scores of {name} {missing[0]}{meant}; available: {', '.join(map(str, sorted(there)))}"
                 )
         if next(self.selected(selection), None) is None:
-            raise InputError("each selected name has scores, but no table matches all of them: select fewer at once")
+            raise InputError("each selected name has scores, but no table has all of them together: select fewer names")
         if lacking := self._lacking(selection):
             log.warning(f"no scores of: {'; '.join(lacking)}")
 
     def _lacking(self, selection: Selection) -> list[str]:
-        """Describe the parts of a selection that no table has together; empty without a selection."""
+        """Return the combinations of selected names that no table has, as text; empty without a selection."""
         if selection == Selection():
             return []
         scored = {(one.model_id, one.prompt, one.subject) for one in self.scored}
@@ -144,7 +145,9 @@ class Tables:
     def _adjusted(self, tests: Sequence[Sequence[str]]) -> tuple[dict[Path, np.ndarray], dict[tuple[str, str], int]]:
         """Return q of every row, by folder, and the number of tested rows of each layer_choice.
 
-        `tests` are the columns of TEST that each table has. q is NaN without a test.
+        tests  columns of TEST that each table has
+
+        q is NaN for rows without a test.
         """
         p, of_row, numbers = [], [], {}
         for one, test in zip(self.scored, tests, strict=True):
@@ -178,7 +181,7 @@ def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
         table = file.read(columns=columns, use_threads=False)
         if missing := set(columns or ()) - set(table.column_names):
             raise ValueError(f"it has no column {min(missing)}")
-        table.validate(full=True)  # finds invalid text now rather than on first use
+        table.validate(full=True)  # finds invalid text now instead of at its first use
         return table
 
 
@@ -188,7 +191,7 @@ def _lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with plain text columns, whichever type pandas wrote."""
+    """Return a schema in which all text columns have the plain type, whatever type pandas wrote."""
     return pa.schema(
         column.with_type(pa.string())
         if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type)

@@ -1,4 +1,4 @@
-"""Find comparable score tables: cv_score and r can be compared only if they were computed with the same settings."""
+"""Find the score tables that can be compared, because they were computed with the same settings."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from brain_activity_prediction.runtime.wording import ranges
 from brain_activity_prediction.storage.settings_file import RESPONSES, other_responses
 
 ALIKE = ("criterion", "zscore_sessions")  # settings that must be the same in all tables
-# Settings that must be the same for one model; models need different alphas.
+# Settings that must be the same in all tables of a model; models may need different alphas.
 ALIKE_IN_A_MODEL = ("min_log_10_alpha", "max_log_10_alpha", "num_alphas")
 ALIKE_IN_A_SUBJECT = ("sessions", RESPONSES)
 NORMALISED = ("r_normalised", "r_normalised_se", "r2_normalised")
@@ -21,9 +21,9 @@ OF_CEILINGS = {"ncsnr": ("noise_ceiling", *NORMALISED), "min_noise_ceiling": NOR
 
 
 def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
-    """Return the tables whose settings differ from those of most tables, each with a description of the difference.
+    """Return the tables whose settings differ from those of most tables, with a description of each difference.
 
-    A setting that a table does not record is ignored.
+    Settings that a table does not record are not compared.
     """
     found: dict[Scored, str] = {}
     for names, within in ((ALIKE, ()), (ALIKE_IN_A_MODEL, ("model_id",)), (ALIKE_IN_A_SUBJECT, ("subject",))):
@@ -36,7 +36,7 @@ def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
 
 
 def rows_of(scored: Sequence[Scored], table: pd.DataFrame, *settings: str) -> pd.DataFrame:
-    """Return the rows of the given alignments in a table of one protocol, with some settings as JSON columns."""
+    """Return the rows of these alignments in a table of one protocol, with the named settings as JSON columns."""
     kept = pd.DataFrame(
         [
             (one.model_id, one.prompt, one.subject, *(json.dumps(one.settings.get(name)) for name in settings))
@@ -48,9 +48,9 @@ def rows_of(scored: Sequence[Scored], table: pd.DataFrame, *settings: str) -> pd
 
 
 def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Blank values that depend on a noise ceiling whose settings differ from most tables; return messages about them.
+    """Remove values that depend on a noise ceiling with other settings than in most tables; return messages on them.
 
-    Other scores of held-out images do not depend on a ceiling, so they stay.
+    Scores that do not depend on a ceiling are kept.
     """
     messages = []
     for name, depending in OF_CEILINGS.items():
@@ -60,8 +60,8 @@ def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             n, n_all = (len(rows.drop_duplicates(OF_A_TABLE)) for rows in (table[other], table))
             values = " or ".join(map(str, sorted(table.loc[other, name].unique())))
             messages.append(
-                f"No scores divided by the noise ceiling where --{name.replace('_', '-')} was {values} "
-                f"({n:,} of {n_all:,} tables): most have {usual}. Align again with the same value."
+                f"{n:,} of {n_all:,} tables were made with --{name.replace('_', '-')} {values}, most with {usual}: "
+                "their noise ceilings and r / ceiling are left out. Align them again with the same value."
             )
             lacking = [column for column in (name, *depending) if column in table]
             table = table.assign(**{column: table[column].mask(other) for column in lacking})
@@ -78,7 +78,7 @@ def _differing(name: str, scored: Sequence[Scored]) -> dict[Scored, str]:
 
 
 def _difference(name: str, settings: Mapping, of_most: Mapping) -> str:
-    """Describe how a setting differs from that of most tables, without showing digests."""
+    """Return how a setting differs from that of most tables, as text without digests."""
     if name == RESPONSES:
         return f"made with {other_responses(settings, of_most)}".replace("this run has", "most others have")
     if name == "sessions":

@@ -1,4 +1,4 @@
-"""Answer the questions of a report in one or two sentences each, from its tables alone."""
+"""Answer each question of a report in one or two sentences, using only its tables."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from brain_activity_prediction.report.tables.averages import (
 from brain_activity_prediction.report.tables.page_tables import number
 from brain_activity_prediction.runtime.wording import are, count
 
-N_ANALYSES = 3  # largest number of variance partitionings with a sentence
+N_ANALYSES = 3  # largest number of variance partitionings that are described
 
 
 def main_region(scores: pd.DataFrame) -> str:
-    """Return the region that the sentences are about: all fitted voxels, else that with the best training score."""
+    """Return the region that the sentences describe: all fitted voxels, or else the region with the best cv_score."""
     whole = [roi for roi in scores["roi"].unique() if roi in ALL_VOXELS]
     return whole[0] if whole else str(scores.groupby("roi")["cv_score"].mean().idxmax())
 
 
 def over(roi: str) -> str:
-    """Return the place of a mean: `over all fitted voxels`, or `in V1v`."""
+    """Return the region of a mean in words: `over all fitted voxels`, or `in V1v`."""
     return "over all fitted voxels" if roi in ALL_VOXELS else f"in {roi}"
 
 
 def ranked(scores: pd.DataFrame, roi: str) -> pd.DataFrame:
-    """Return the models that have the most subjects in a region, the highest mean r first."""
+    """Return the complete means of a region, ordered by mean r, highest first."""
     rows = scores[(scores["roi"] == roi) & scores["complete"] & scores["r"].notna()]
     return rows.sort_values("r", ascending=False, kind="stable")
 
 
 def how_well(scores: pd.DataFrame, errors_over: str) -> str:
-    """State the highest mean r, and its share of the noise ceiling. `scores` is from `averages.region_scores`."""
+    """State the highest mean r, also relative to the noise ceiling. `scores` is from `averages.region_scores`."""
     roi = main_region(scores)
     rows = ranked(scores, roi)
     if rows.empty:
@@ -70,7 +70,7 @@ def where(scores: pd.DataFrame) -> str:
 
 
 def which_layer(choices: pd.DataFrame, scores: pd.DataFrame) -> str:
-    """State the layers that training images choose for the best model. `choices` is from `averages.layer_choices`."""
+    """State the layers chosen on training images for the best model. `choices` is from `averages.layer_choices`."""
     roi = main_region(scores)
     own = choices[(choices["roi"] == roi) & choices["depth"].notna()].set_index("model_id")
     models = [model for model in ranked(scores, roi)["model_id"] if model in own.index]
@@ -88,7 +88,7 @@ def which_layer(choices: pd.DataFrame, scores: pd.DataFrame) -> str:
 
 
 def which_prompt(by_prompt: pd.DataFrame, scores: pd.DataFrame) -> str:
-    """State each model's prompt with the highest and lowest mean r. `by_prompt` is from `averages.prompt_scores`."""
+    """State each model's prompts with the highest and lowest mean r. `by_prompt` is from `averages.prompt_scores`."""
     roi, parts = main_region(scores), []
     rows = by_prompt[(by_prompt["roi"] == roi) & by_prompt["complete"] & by_prompt["prompt"].notna()]
     for model, own in rows.dropna(subset="r").groupby("model_id"):
@@ -104,7 +104,7 @@ def which_prompt(by_prompt: pd.DataFrame, scores: pd.DataFrame) -> str:
 
 
 def which_model(table: pd.DataFrame, scores: pd.DataFrame) -> str:
-    """State the lead of the best model over the next, paired over subjects, and the number of regions that it leads."""
+    """State the paired difference between the best two models, and in how many regions the best leads."""
     roi = main_region(scores)
     models = ranked(scores, roi)["model_id"].tolist()
     if len(models) < 2:
@@ -148,7 +148,7 @@ def what_answers(answers: Sequence[Answered]) -> str:
 
 
 def can_it_be_trusted(table: pd.DataFrame, held_out: Mapping, n_missing: int) -> str:
-    """State the share of significant tests, the noise ceiling, the number of test images, and what is missing."""
+    """State the number of significant tests, the noise ceiling, the number of test images and of missing results."""
     rows = chosen_layers(table)
     tested = rows["q"].dropna()
     if len(tested):

@@ -1,4 +1,4 @@
-"""List what a BASE_DIR lacks, so that the next command is obvious."""
+"""List the results that a BASE_DIR lacks, with the command that makes them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from brain_activity_prediction.storage.folders import (
 
 @dataclass(frozen=True)
 class Gap:
-    """A missing result: its place and the problem."""
+    """A missing result: its model, its subject and prompt, and the problem."""
 
     model_id: str
     where: str  # "subject 5, prompt 4"
@@ -35,10 +35,10 @@ class Gap:
 
 
 def gaps(source: Source, scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> list[Gap]:
-    """List what is not extracted, not aligned or partly aligned, for all models, prompts and subjects with any results.
+    """List missing extractions and missing or partial alignments of the models that have any results.
 
-    Expected are the prompts of any model, for each model that takes prompts, and the subjects that have scores or
-    betas.
+    Each model that takes prompts is expected to have all prompts that any model has, in all subjects that have scores
+    or responses.
     """
     there = {(one.model_id, one.prompt, one.subject) for one in scored}
     of_model: dict[str, set[int | None]] = {}
@@ -64,11 +64,11 @@ def gaps(source: Source, scored: Sequence[Scored], table: pd.DataFrame, selectio
 def _why(
     output: Output, dataset: Dataset | None, states: tuple[str, int | None], subjects: list[Subject]
 ) -> Iterator[Gap]:
-    """Describe the reason for each subject that has no scores for a model and prompt."""
+    """Yield, for each subject without scores of a model and prompt, the reason."""
     model, prompt = states
     store = EmbeddingStore(embeddings_folder(output, model, prompt))
     streams = list(store.streams())
-    under = "the streams that no prompt changes" if prompt is None else f"prompt {prompt}"
+    under = "streams without a prompt" if prompt is None else f"prompt {prompt}"
     held = store.image_ids(streams) if streams else np.empty(0)
     for subject in subjects:
         needed = np.empty(0) if dataset is None else dataset.image_ids(subject)
@@ -78,7 +78,7 @@ def _why(
         elif lacking:
             problem = f"{lacking:,} of {needed.size:,} images not extracted"
         else:
-            problem = "extracted, not aligned"
+            problem = "extracted, but not aligned"
         yield Gap(model, f"subject {subject}, {under}", problem)
 
 
@@ -104,7 +104,7 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
             n_scored = names.count(stream)
             if n_scored > done and not selection.stream:
                 problem = (
-                    f"{stream}: {count(n_scored, 'layer')} {are(n_scored)} scored, the table has {done}: align again"
+                    f"{stream}: {count(n_scored, 'layer')} {are(n_scored)} scored, but {done} in the table: align again"
                 )
                 yield Gap(one.model_id, where, problem)
             elif done < n_layers:
@@ -112,7 +112,7 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
 
 
 def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
-    """Describe the tables that `comparable.made_otherwise` excludes from figures."""
+    """Return a gap for each table that `comparable.made_otherwise` excludes from figures."""
     return [
         Gap(one.model_id, _where(one), f"left out, {difference}: align again with the same settings")
         for one, difference in otherwise.items()
@@ -124,18 +124,18 @@ def _where(one: Scored) -> str:
 
 
 def absent_analyses(table: pd.DataFrame) -> list[str]:
-    """Describe analyses that the existing scores allow and that have not been run."""
+    """Return sentences on analyses that have not been run although the scores would allow them."""
     found = _of_an_earlier_version(table)
     if without := unscored_regions(table):
-        found.append(f"No score in {', '.join(without)}: no model has an r there, and no figure shows it.")
+        found.append(f"No score in {', '.join(without)}: no model has an r in it, so no figure shows it.")
     if table["p"].isna().all():
         found.append("No test of significance: run align_model.py with --permutations N.")
     elif untested := int(each_layer(table)["p"].isna().sum()):
         found.append(f"{untested:,} of {len(each_layer(table)):,} rows have no test of significance.")
     if table["noise_ceiling"].isna().all():
-        found.append("No noise ceiling: in these sessions no image was seen twice.")
+        found.append("No noise ceiling: no image was seen twice in these sessions.")
     if table["subject"].nunique() == 1 and ("r_se" not in table or table["r_se"].isna().all()):
-        found.append("No error bars: there is one subject, and no bootstrap over images.")
+        found.append("No error bars: there is only one subject, and no bootstrap over images was run.")
     return found
 
 
@@ -158,9 +158,9 @@ def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
 
 
 def held_out(source: Source, scored: Sequence[Scored], table: pd.DataFrame) -> dict[Subject, int]:
-    """Return the number of images that each subject's scores are from; subjects without a record are left out.
+    """Return the number of test images of each subject's scores; subjects for which it is unknown are left out.
 
-    Tables of version 1.0.0 did not record it; their images are the dataset's test images in their sessions.
+    Tables of version 1.0.0 did not record it. For them, the dataset's test images in their sessions are counted.
     """
     recorded = table[["subject", "n_test"]].dropna() if "n_test" in table else table.head(0)
     found = {subject: int(rows["n_test"].max()) for subject, rows in recorded.groupby("subject")}
@@ -188,5 +188,5 @@ def _with_responses(dataset: Dataset | None) -> Iterator[Subject]:
 
 
 def _number_of_layers(last: int, position: float) -> int:
-    """Return a stream's number of layers, from a layer's number `last` (from 0) and relative `position` (0 to 1)."""
+    """Return a stream's number of layers, computed from a layer's number (from 0) and relative position (0 to 1)."""
     return round(last / position) + 1 if position > 0 else 1

@@ -1,4 +1,4 @@
-"""Collect the page's tables of other analyses: across subjects, comparisons, and similarity."""
+"""Collect the tables of other analyses for the page: statistics across subjects, comparisons, and similarity."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ HEADINGS = {
     **{f"{name}_{side}": title for side in "ab" for name, title in (("stream", "stream"), ("prompt", "prompt"))},
     **{"model_id_a": "first: model", "model_id_b": "second: model"},
 }
-WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of text; all other columns are numeric
+WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # text columns; all other columns are numeric
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Kind:
 
     question: str  # section of the page
     title: str
-    places: str  # pattern of file paths below BASE_DIR; {scores} is the folder of a protocol's scores
+    places: str  # pattern of its files in BASE_DIR; {scores} is the folder of a protocol's scores
     script: str
     note: str
     columns: tuple[str, ...]
-    last_first: str  # column by which rows are sorted, ascending
+    last_first: str  # column by which rows are sorted in ascending order
     one_layer_choice: bool = False  # whether only rows with the protocol's choice of layers are shown
 
 
@@ -50,9 +50,9 @@ KINDS = (
     Kind(
         *("how-well", "Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
         "Means over subjects with their standard error. With few subjects, p of the sign-flip test has few possible "
-        "values. The t test assumes normal scores. q is its p adjusted over all models, prompts, streams and regions "
-        "of this choice of layers, atlases included. Other brains r is the correlation of predictions from the other "
-        "subjects' responses: a ceiling that needs no repeats.",
+        "values. The t test assumes normally distributed scores. q is p of the t test, adjusted over all models, "
+        "prompts, streams and regions (atlases included) of this choice of layers. Other brains r is the correlation "
+        "of predictions from the other subjects' responses; it is a ceiling that needs no repeats.",
         (
             *(
                 "layer_choice",
@@ -72,8 +72,8 @@ KINDS = (
     ),
     Kind(
         *("model", "Differences across subjects", "{scores}/across_subjects/differences.parquet", "across_subjects.py"),
-        "r of the first minus r of the second, paired over subjects; q is p of the t test, adjusted over all pairs and "
-        "regions of one comparison.",
+        "r of the first minus r of the second condition, paired over subjects. q is p of the t test, adjusted over all "
+        "pairs and regions of one comparison.",
         (
             *("layer_choice", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
             *("difference", "se", "q", "difference_normalised", "difference_normalised_se"),
@@ -82,9 +82,9 @@ KINDS = (
     ),
     Kind(
         *("model", "Differences within subjects", "{scores}/*/comparisons/*.parquet", "compare.py"),
-        "r of the first minus r of the second, both on the same resamples of the test images, with the 95 % "
-        "interval of these. q is p adjusted over all pairs and regions of one analysis in one subject, those of "
-        "atlases too.",
+        "r of the first minus r of the second condition, with a 95 % interval from resamples of the test images, which "
+        "are the same for both. q is p adjusted over all pairs and regions (atlases included) of one analysis in one "
+        "subject.",
         (
             *("analysis", "layer_choice", "subject", "roi"),
             *(f"{name}_{side}" for side in "ab" for name in ("model_id", "stream", "prompt")),
@@ -99,9 +99,9 @@ KINDS = (
             "alignment/*/*prompt*/*/similarity.parquet",
             "compare_representations.py",
         ),
-        "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions: 1 for the same "
-        "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects. q is "
-        "p adjusted over all layers and regions of one model, prompt and subject.",
+        "Representational similarity (RSA) and centred kernel alignment (CKA) between layers and regions: 1 for the "
+        "same geometry, near 0 for unrelated geometries. A ceiling is the similarity of the region between subjects. q "
+        "is p adjusted over all layers and regions of one model, prompt and subject.",
         (
             *("subject", "roi", "model_id", "stream", "prompt", "layer"),
             *(f"{measure}{end}" for measure in ("rsa", "cka") for end in ("", "_ceiling", "_q")),
@@ -113,7 +113,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class OtherAnalysis:
-    """The rows of one kind of analysis that the page shows, out of `n_rows`; no rows if its script has not run."""
+    """The rows of one kind of analysis on the page, which has `n_rows` in total; none if its script has not run."""
 
     kind: Kind
     columns: list[tuple[str, bool]]  # heading, and whether the column is numeric
@@ -121,10 +121,10 @@ class OtherAnalysis:
     n_rows: int
 
     def for_page(self) -> PageTable:
-        """Return the table with its cells as text; the note has the text that is the same in all of several rows."""
+        """Return the table with its cells as text; a text column with one value in all rows is moved to the note."""
         note, rows, shown = self.kind.note, [[*map(cell, row)] for row in self.rows], []
         if self.n_rows > len(rows):
-            note += f" The {len(rows)} most certain of {self.n_rows:,} rows."
+            note += f" These are the {len(rows)} rows with the lowest {self.kind.last_first} of {self.n_rows:,}."
         for number, (name, is_numeric) in enumerate(self.columns):
             values = {row[number] for row in rows}
             if is_numeric or len(values) > 1 or len(rows) == 1:
@@ -136,9 +136,9 @@ class OtherAnalysis:
 
 
 def other_tables(output: Output, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
-    """Return each kind of analysis with its selected rows, the most certain first.
+    """Return each kind of analysis with its selected rows, ordered by `Kind.last_first`.
 
-    The column `analysis` holds the name of a row's file.
+    The column `analysis` has the name of the file that a row is from.
     """
     return [_of_kind(kind, output, selection, protocol) for kind in KINDS]
 
@@ -164,7 +164,7 @@ def _of_kind(kind: Kind, output: Output, selection: Selection, protocol: str) ->
 
 
 def selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """Return the selected rows of a table, using the columns that it has; regions of atlases must be named."""
+    """Return the selected rows of a table, by the columns that it has; regions of atlases only if named."""
     for name, wanted in (
         *(("subject", selection.subject), ("roi", selection.roi)),
         *(("model_id", selection.model), ("stream", selection.stream)),

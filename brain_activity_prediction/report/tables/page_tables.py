@@ -1,4 +1,4 @@
-"""Format the tables of a report's page: headings and cells as text, for reading, sorting and saving."""
+"""Format the tables of a report's page: headings and cells as text, which the page can sort and save."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-Heading = tuple[str, bool]  # its text, and whether its column is numeric
+Heading = tuple[str, bool]  # text, and whether the column is numeric
 
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of the page. The cells are texts; the first `n_names` cells of a row name it."""
+    """A table of the page. All cells are text; the first `n_names` cells of a row identify it."""
 
     title: str
     headings: Sequence[Heading]
@@ -48,7 +48,7 @@ def models_table(glance: pd.DataFrame) -> PageTable:
 
 
 def regions_table(scores: pd.DataFrame, regions: Sequence[str]) -> PageTable:
-    """Return the numbers behind the bars, from `averages.region_scores`."""
+    """Return the table of the values in the bar figures, from `averages.region_scores`."""
     headings = words("Region", "Model") + numbers("r", "SE", "r / ceiling", "SE of r / ceiling", "ceiling of r")
     headings += numbers("Voxels", "Subjects", "Significant", "Largest q")
     rows = [
@@ -61,11 +61,11 @@ def regions_table(scores: pd.DataFrame, regions: Sequence[str]) -> PageTable:
         )
         for row in in_order(scores, regions).itertuples()
     ]
-    return PageTable("Regions", headings, rows, 2, "Number of voxels, and mean over subjects of all other columns.")
+    return PageTable("Regions", headings, rows, 2, "All columns except the number of voxels are means over subjects.")
 
 
 def chosen_layers_table(choices: pd.DataFrame, regions: Sequence[str]) -> PageTable:
-    """Return the layers that training images choose, from `averages.layer_choices`."""
+    """Return the table of layers chosen on training images, from `averages.layer_choices`."""
     headings = words("Region", "Model", "Stream") + numbers("Layers", "Mean depth", "Subjects")
     rows = [
         (row.roi, row.model_id, row.stream, row.layers, number(row.depth, 2), str(row.n_subjects))
@@ -75,7 +75,7 @@ def chosen_layers_table(choices: pd.DataFrame, regions: Sequence[str]) -> PageTa
 
 
 def prompts_table(by_prompt: pd.DataFrame, regions: Sequence[str]) -> PageTable:
-    """Return mean r under each prompt, from `averages.prompt_scores`: one row for each model and region."""
+    """Return the table of mean r by prompt, from `averages.prompt_scores`: a row for each model and region."""
     prompted = by_prompt[by_prompt["prompt"].notna()]
     prompts = sorted(prompted["prompt"].unique())
     cells = {
@@ -89,13 +89,13 @@ def prompts_table(by_prompt: pd.DataFrame, regions: Sequence[str]) -> PageTable:
 
 
 def wordings_table(wordings: dict[int, str]) -> PageTable:
-    """Return the text of each prompt."""
+    """Return the table of the prompts' texts."""
     rows = [(str(prompt), wording or "not recorded") for prompt, wording in wordings.items()]
     return PageTable("Text of the prompts", words("Prompt", "Text"), rows)
 
 
 def protocols_table(both: pd.DataFrame, regions: Sequence[str]) -> PageTable:
-    """Return the comparison of `protocol_comparison.compared_protocols`."""
+    """Return the table of both protocols, from `protocol_comparison.compared_protocols`."""
     headings = words("Region", "Model") + numbers("Subjects", "r, standard, best layer", "r, paper, average")
     headings += numbers("paper − standard", "SE")
     rows = [
@@ -106,7 +106,7 @@ def protocols_table(both: pd.DataFrame, regions: Sequence[str]) -> PageTable:
 
 
 def shares_table(shares: pd.DataFrame) -> PageTable:
-    """Return the parts of all variance partitionings, from `variance.shares_over_subjects`."""
+    """Return the table of the parts of all variance partitionings, from `variance.shares_over_subjects`."""
     headings = words("Analysis", "Region", "Part", "Spaces") + numbers("R²", "SE", "R², cross-validated", "Subjects")
     rows = [
         (
@@ -115,12 +115,12 @@ def shares_table(shares: pd.DataFrame) -> PageTable:
         )
         for row in shares.itertuples()
     ]
-    note = "A part is the variance that exactly these spaces predict."
+    note = "A part is the variance that these spaces, and no others, predict."
     return PageTable("Parts of the variance", headings, rows, 3, note)
 
 
 def data_table(data_used: pd.DataFrame) -> PageTable:
-    """Return the data behind the scores of each subject, from `contents.data_used`."""
+    """Return the table of each subject's data, from `contents.data_used`."""
     headings = numbers("Subject", "Sessions", "Training images", "Test images", "Trials of a test image")
     headings += numbers("Voxels scored")
     rows = [
@@ -134,13 +134,13 @@ def data_table(data_used: pd.DataFrame) -> PageTable:
 
 
 def settings_table(settings: Iterable[tuple[str, Sequence[tuple[str, int]]]]) -> PageTable:
-    """Return each value of each setting, from `contents.values_of_settings`."""
+    """Return the table of all values of each setting, from `contents.values_of_settings`."""
     rows = [(name, value, str(n)) for name, values in settings for value, n in values]
     return PageTable("Settings", words("Setting", "Value") + numbers("Tables"), rows)
 
 
 def in_order(rows: pd.DataFrame, regions: Sequence[str]) -> pd.DataFrame:
-    """Return the rows sorted by their region's place on the page."""
+    """Return the rows of these regions, in the order of `regions`."""
     places = {roi: place for place, roi in enumerate(regions)}
     return rows[rows["roi"].isin(places)].sort_values("roi", key=lambda names: names.map(places), kind="stable")
 
@@ -151,22 +151,22 @@ def out_of(n: int, of_all: int) -> str:
 
 
 def having(n: int, of_all: int) -> str:
-    """Return ` (n = 3)` for a mean that lacks subjects, else an empty text."""
+    """Return ` (n = 3)` for a mean that lacks subjects; empty for others."""
     return f" (n = {n})" if n and n != of_all else ""
 
 
 def normalised(row) -> str:
-    """Return r / ceiling of a row, with its number of subjects if some lack it."""
+    """Return r / ceiling of a row, with the number of subjects if it is missing in some."""
     return number(row.r_normalised_all_voxels) + having(row.n_normalised, row.n_subjects)
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Format a number, with a true minus sign; a dash for a missing one."""
+    """Format a number with a true minus sign; a missing number becomes a dash."""
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def cell(value) -> str:
-    """Format any value: numbers with three digits, a dash for a missing one."""
+    """Format a value: numbers with three decimals, a dash for a missing value."""
     if pd.isna(value):
         return "–"
     if not isinstance(value, float) or value.is_integer():

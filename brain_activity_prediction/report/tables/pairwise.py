@@ -1,4 +1,4 @@
-"""Read the pairwise tests of conditions, and find what they show."""
+"""Read the pairwise tests of conditions, and find the prompts that are significantly better than all others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ KEY = (*CONDITION, "roi")
 
 
 def read_pairs(output: Output, protocol: str, scores: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """Read the tests of across_subjects.py over all subjects of `scores`, or those of compare.py in the only subject.
+    """Read the tests of across_subjects.py over all subjects of `scores` or, for a single subject, of compare.py.
 
-    A region that some subjects lack keeps the tests over all subjects that have it. `scores` has the columns roi,
-    subject and r.
+    scores  scores with the columns roi, subject and r
 
-    Returns a row for each pair of selected conditions and region, with the columns `analysis`, `layer_choice`, roi,
-    model_id, prompt and stream of a and b, `difference` (r of a minus r of b) and q. Empty without tests.
+    Tests over only some of the subjects that have a region are left out.
+
+    Returns a row for each region and pair of selected conditions a and b, with the columns `analysis`, `layer_choice`,
+    roi, model_id, prompt and stream of a and b, `difference` (r of a minus r of b) and q. Empty without tests.
     """
     known = scores[scores["r"].notna()]
     subjects: list[Subject] = known["subject"].unique().tolist()
@@ -49,7 +50,7 @@ def read_pairs(output: Output, protocol: str, scores: pd.DataFrame, selection: S
 
 
 def _over_all(table: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:
-    """Return which rows of a table were tested over all subjects that have scores in the row's region."""
+    """Return whether each row was tested over all subjects that have scores in the row's region."""
     of_region = {roi: {*map(str, subjects)} for roi, subjects in scores.groupby("roi")["subject"]}
     tested = [
         {*subjects.split()} == of_region.get(roi)
@@ -59,7 +60,7 @@ def _over_all(table: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:
 
 
 def conditions_of(pairs: pd.DataFrame) -> list[tuple]:
-    """Return the conditions (model, prompt, stream) of pairs in order; prompt is None without one."""
+    """Return the conditions (model, prompt, stream) of pairs, in order; the prompt may be None."""
     both = [conditions_in(pairs, side) for side in (A, B)]
     return [*dict.fromkeys(one for pair in zip(*both, strict=True) for one in pair)]
 
@@ -67,8 +68,8 @@ def conditions_of(pairs: pd.DataFrame) -> list[tuple]:
 def best_prompts(rows: pd.DataFrame, pairs: pd.DataFrame) -> set[tuple[str, int]]:
     """Return (region, prompt) of the prompts with significantly higher r than every other prompt of the model.
 
-    rows   of `averages.prompt_scores` of one model
-    pairs  of `read_pairs`, all with the layer_choice of `rows`
+    rows   rows of one model from `averages.prompt_scores`
+    pairs  tests from `read_pairs`, all with the layer_choice of `rows`
     """
     higher = {}
     for a, b, row in zip(conditions_in(pairs, A), conditions_in(pairs, B), pairs.itertuples(), strict=True):
@@ -87,7 +88,7 @@ def best_prompts(rows: pd.DataFrame, pairs: pd.DataFrame) -> set[tuple[str, int]
 
 
 def conditions_in(rows: pd.DataFrame, columns: Sequence[str]) -> list[tuple]:
-    """Return the condition (model, prompt, stream) of each row, from columns such as A; prompt is None without one."""
+    """Return the condition (model, prompt, stream) of each row, from columns such as A; the prompt may be None."""
     return [
         (model, None if pd.isna(prompt) else int(prompt), stream)
         for model, prompt, stream in rows[[*columns]].itertuples(index=False, name=None)

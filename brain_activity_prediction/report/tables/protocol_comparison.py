@@ -1,4 +1,4 @@
-"""Compare the two protocols: r of the same conditions under the study's scoring and under this project's."""
+"""Compare r of the same conditions under the two protocols: the study's scoring and this project's."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ COLUMNS = ("roi", "model_id", "n_subjects", "standard", "paper", "difference", "
 def compared_protocols(scored: Sequence[Scored], shown: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return a row for each region and model: mean r over subjects under each protocol, and their difference.
 
-    `shown` is the result of `writing.shown_tables` for the tables `scored`. The means use streams, prompts and subjects
-    that both protocols have for the same sessions. Each protocol chooses stream and prompt by its own cv_score. `se` is
-    the standard error of the difference over subjects, missing for one. The table is empty unless both protocols have
-    scores.
+    shown  result of `writing.shown_tables` for the tables `scored`
+
+    The means are over streams, prompts and subjects that both protocols have for the same sessions. Each protocol
+    chooses stream and prompt by its own cv_score. `se` is the standard error of the difference over subjects, missing
+    for one. The table is empty unless both protocols have scores.
     """
     if shown.keys() != {STANDARD, PAPER}:
         return pd.DataFrame(columns=COLUMNS)
@@ -41,7 +42,7 @@ def compared_protocols(scored: Sequence[Scored], shown: Mapping[str, pd.DataFram
 
 
 def _chosen(scored: Sequence[Scored], table: pd.DataFrame) -> pd.DataFrame:
-    """Return r and cv_score of a protocol's chosen layers, columns KEY and `sessions`, of comparable tables only."""
+    """Return r, cv_score, KEY and `sessions` of a protocol's chosen layers, from comparable tables only."""
     otherwise = made_otherwise(scored)
     alike = [one for one in scored if one not in otherwise]
     rows = rows_of(alike, chosen_layers(table), "sessions")

@@ -1,4 +1,4 @@
-"""Selection of scores for a report."""
+"""The selection of scores for a report."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ LONGEST_BYTES = 120
 
 @dataclass(frozen=True)
 class Selection:
-    """Subjects, models, prompts, streams and regions of a report. An empty field selects all."""
+    """The selected subjects, models, prompts, streams and regions of a report. An empty field selects all."""
 
     subject: tuple[int, ...] = ()
     model: tuple[str, ...] = ()

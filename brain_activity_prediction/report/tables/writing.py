@@ -1,4 +1,4 @@
-"""Write the collected score table, and prepare the rows that people read."""
+"""Write the collected score table, and select the rows that a report or the terminal shows."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,14 +18,14 @@ from brain_activity_prediction.storage.files import written_whole
 
 LONGEST = 200  # largest number of printed rows
 FORMULA = r"^([=+@\t\r-])"
-# Keep prompts and layers whole numbers in pandas, although some rows have none.
+# Type that keeps prompts and layers whole numbers in pandas, although some rows have none.
 KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
 
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> Iterator[tuple[Scored, pa.Table]]:
-    """Write the selected rows, table by table, as `scores.csv` and `scores.parquet`; yield each table once written."""
+    """Write the selected rows, table by table, to `scores.csv` and `scores.parquet`; yield each table after writing."""
     text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
-    # Dictionaries are for text only, because numbers rarely repeat.
+    # Dictionary encoding is used only for text, because numbers rarely repeat.
     of_parquet = {"use_dictionary": text, "write_page_checksum": True}
     with (
         written_whole(folder / "scores.csv") as csv_path,
@@ -40,11 +40,11 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> Iterator
 
 
 def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection) -> dict[str, pd.DataFrame]:
-    """Return the rows to show, by protocol; `standard` comes first if it has any.
+    """Return the rows to show, by protocol; `standard` comes first if it has scores.
+
+    parts  result of `Tables.selected` or `write_tables`
 
     Regions of atlases are left out unless the selection names them.
-
-    parts  of `Tables.selected` or `write_tables`
     """
     shown = {}
     for one, rows in parts:
@@ -54,7 +54,7 @@ def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection)
 
 
 def _printable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with control characters removed from names of regions and streams, which come from files."""
+    """Return the table with control characters escaped in names of regions and streams, which come from files."""
     for name in ("roi", "stream"):
         odd = {text: one_line(text) for text in table[name].unique() if not text.isprintable()}
         table = table.assign(**{name: table[name].replace(odd)}) if odd else table
@@ -62,7 +62,7 @@ def _printable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def without_formulas(rows: pa.Table) -> pa.Table:
-    """Return the rows with an apostrophe before texts that a spreadsheet would take for a formula."""
+    """Return the rows with an apostrophe before each text that a spreadsheet would read as a formula."""
     for place, column in enumerate(rows.schema):
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             begins = pc.match_substring_regex(pc.unique(rows[column.name]), FORMULA)
@@ -73,7 +73,7 @@ def without_formulas(rows: pa.Table) -> pa.Table:
 
 
 def _for_pandas(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with pandas' own note of the column types."""
+    """Return the schema with the metadata from which pandas restores column types."""
     empty = schema.empty_table().to_pandas(types_mapper=KINDS)
     return schema.with_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
 
@@ -87,7 +87,7 @@ def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format a table of the layers chosen on training images for the terminal."""
+    """Format the rows of the layers chosen on training images as a table for the terminal."""
     chosen = chosen_layers(table).sort_values(["roi", "model_id", "stream", "subject", "prompt"])
     width = max(map(len, chosen["model_id"]))
     lines = [
@@ -102,7 +102,7 @@ def as_text(table: pd.DataFrame) -> str:
             f"{number(row.p, 7, 4)} {number(row.q, 7, 4)}"
         )
     if len(chosen) > LONGEST:
-        lines.append(f"and {len(chosen) - LONGEST} more: choose with --roi, --model-id, --stream, -s, -p")
+        lines.append(f"and {len(chosen) - LONGEST} more rows: select fewer with --roi, --model-id, --stream, -s or -p")
     return "\n".join(map(one_line, lines))
 
 
