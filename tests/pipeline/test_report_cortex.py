@@ -115,7 +115,9 @@ def test_the_subjects_with_significant_scores_are_counted_at_each_vertex(on_surf
 def test_a_mean_is_shown_where_at_least_half_of_the_subjects_have_a_value(n, shown):
     maps = {subject: np.where(np.arange(9) > subject, subject + 1.0, np.nan) for subject in range(n)}
     cortices = Cortices(dict.fromkeys(maps), (None, np.zeros(9)), {subject: {} for subject in maps})
-    for vertex, value in enumerate(cortices.mean(maps).values):
+    mean = cortices.mean(maps)
+    assert mean.is_mean  # which the caption explains
+    for vertex, value in enumerate(mean.values):
         have = [subject + 1 for subject in maps if subject < vertex]
         assert value == pytest.approx(np.mean(have) if len(have) >= shown else np.nan, nan_ok=True)
 

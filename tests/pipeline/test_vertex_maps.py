@@ -110,6 +110,13 @@ def test_maps_on_the_subjects_own_surface_reach_fsaverage_by_nsds_indices(own_sc
     np.testing.assert_allclose(means[known], both.mean(axis=0)[known], rtol=1e-5)
 
 
+def test_a_surface_is_fsaverage_only_if_both_hemispheres_have_its_vertices(own_scored):
+    on_vertices(own_scored, (N_FSAVERAGE, 280))
+    done = surface(own_scored)
+    assert done.returncode == 2
+    assert "fetch lh.white-to-fsaverage.mgz" in done.stderr
+
+
 def test_meshes_and_other_surfaces_are_refused_for_maps_of_vertices(own_scored):
     on_vertices(own_scored, (300, 280))
     shutil.rmtree(own_scored / "nsddata/ppdata/subj01/transforms", ignore_errors=True)
