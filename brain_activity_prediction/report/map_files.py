@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from brain_activity_prediction.datasets.files.surfaces.gifti import open_gifti
 from brain_activity_prediction.datasets.units import HEMISPHERES as STRUCTURES
 from brain_activity_prediction.datasets.units import write_surface_map
 from brain_activity_prediction.runtime.errors import InputError
@@ -50,7 +51,7 @@ def read_sides(path: Path) -> dict[str, np.ndarray] | None:
     found = {}
     for side, file in files.items():
         with reading(file, REMEDY):
-            values = np.stack([one.data for one in nibabel.load(file).darrays], axis=1, dtype=np.float64)
+            values = np.stack([one.data for one in open_gifti(file).darrays], axis=1, dtype=np.float64)
             found[side] = values[:, 0] if values.shape[1] == 1 else values
     return found
 

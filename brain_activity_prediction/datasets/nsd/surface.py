@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from brain_activity_prediction.datasets.files.hdf5_chunks import read_chunks
-from brain_activity_prediction.datasets.files.mgh import open_mgh, read_mgh
+from brain_activity_prediction.datasets.files.surfaces.mgh import open_mgh, read_mgh
 from brain_activity_prediction.datasets.nsd.base import NSD, checked_ratio
 from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, SURFACES

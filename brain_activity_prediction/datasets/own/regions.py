@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from nibabel.cifti2 import LabelAxis
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
-from brain_activity_prediction.datasets.files.annot import read_annot
 from brain_activity_prediction.datasets.files.cifti import open_cifti
-from brain_activity_prediction.datasets.files.label import read_label
-from brain_activity_prediction.datasets.files.mgh import read_mgh
+from brain_activity_prediction.datasets.files.surfaces.annot import read_annot
+from brain_activity_prediction.datasets.files.surfaces.gifti import open_gifti
+from brain_activity_prediction.datasets.files.surfaces.label import read_label
+from brain_activity_prediction.datasets.files.surfaces.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
 from brain_activity_prediction.datasets.own.unread import tell_further, tell_unread
@@ -140,7 +140,7 @@ def _surface_labels(left: Path, units: Vertices) -> Labels:
 def _vertex_labels(path: Path) -> Labels:
     """Read the label of each vertex (n_vertices,), above 0 in regions, and the names that the file gives to labels."""
     if path.name.endswith(".gii"):
-        image = nibabel.gifti.GiftiImage.from_filename(path)
+        image = open_gifti(path)
         tell_further(path, len(image.darrays))
         return image.darrays[0].data, {one.key: one.label for one in image.labeltable.labels if one.key > 0}
     if path.name.endswith(".annot"):

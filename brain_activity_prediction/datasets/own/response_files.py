@@ -16,8 +16,9 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.datasets.files.cifti import open_cifti
-from brain_activity_prediction.datasets.files.mgh import open_mgh
 from brain_activity_prediction.datasets.files.npy import open_npy
+from brain_activity_prediction.datasets.files.surfaces.gifti import open_gifti
+from brain_activity_prediction.datasets.files.surfaces.mgh import open_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.own.other_kinds import READ, of_matlab_5, of_other_names, pickled
 from brain_activity_prediction.datasets.own.stored import Stored, check_grid, one_after_another
@@ -149,8 +150,8 @@ def _without_single_axes(stored: Stored) -> Stored:
 
 def _gifti(path: Path) -> Stored:
     with reading(path):
-        arrays = [array.data for array in nibabel.gifti.GiftiImage.from_filename(path).darrays]
-        if not arrays or any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
+        arrays = [array.data for array in open_gifti(path).darrays]
+        if any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
             raise ValueError("its arrays do not have one value for each vertex")
     trials = np.stack(arrays)
     return Stored(len(trials), trials.shape[1:], lambda start, stop: trials[start:stop], trials.shape)

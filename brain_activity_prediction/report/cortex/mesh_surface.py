@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.affines import apply_affine
 
+from brain_activity_prediction.datasets.files.surfaces.gifti import open_gifti
 from brain_activity_prediction.report.cortex.subject_surface import CorticalVoxels, SubjectSurface, weights_at
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
@@ -62,7 +63,18 @@ def _points(path: Path) -> np.ndarray:
     from nilearn.surface import load_surf_mesh
 
     with reading(path, "give a mesh as .surf.gii, or FreeSurfer's white or pial"):
-        return np.asarray(load_surf_mesh(path).coordinates, dtype=np.float64)
+        mesh = _of_gifti(path) if path.name.endswith((".gii", ".gii.gz")) else path
+        return np.asarray(load_surf_mesh(mesh).coordinates, dtype=np.float64)
+
+
+def _of_gifti(path: Path) -> list[np.ndarray]:
+    """Return the points (V, 3) and faces (F, 3) of a mesh in GIFTI."""
+    image, mesh = open_gifti(path), []
+    for kind in ("POINTSET", "TRIANGLE"):
+        if not (arrays := image.get_arrays_from_intent(f"NIFTI_INTENT_{kind}")):
+            raise ValueError(f"it holds no array of NIFTI_INTENT_{kind}")
+        mesh.append(arrays[0].data)
+    return mesh
 
 
 def _in_voxels(points: np.ndarray, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
