@@ -4,9 +4,11 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import brain_activity_prediction
 
@@ -52,3 +54,19 @@ def test_a_name_that_there_is_not_is_said_as_python_says_it():
         _ = brain_activity_prediction.VoxelRidge
     with pytest.raises(ImportError, match="cannot import name 'VoxelRidge'"):
         from brain_activity_prediction import VoxelRidge  # noqa: F401
+
+
+def test_every_tested_version_installs_with_the_oldest_python_that_is_promised():
+    oldest = re.search(r"python_requires = >=(.*)", (ROOT / "setup.cfg").read_text())[1] + ".0"
+    refused = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        name = line.partition("==")[0].strip()
+        if not name or name.startswith("#"):
+            continue
+        try:
+            needs = metadata(name)["Requires-Python"] or ""
+        except PackageNotFoundError:  # of another system
+            continue
+        if not SpecifierSet(needs).contains(oldest):
+            refused[name] = needs
+    assert refused == {}
