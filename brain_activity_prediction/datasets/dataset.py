@@ -216,3 +216,7 @@ class Dataset(ABC, Generic[S, U]):
     def check_ncsnr(self, subject: S) -> None:
         """Raise InputError if the published ncsnr is missing."""
         self.ncsnr(subject, self.units(subject))
+
+    def ncsnr_files(self, subject: S) -> Sequence[Path]:
+        """Return the files of noise ceilings that a lab estimated, and may write again; none of published ones."""
+        return ()

@@ -119,6 +119,9 @@ class MaskedDataset(Dataset[Subject, Voxels]):
     def check_ncsnr(self, subject: Subject) -> None:
         self.whole.check_ncsnr(subject)
 
+    def ncsnr_files(self, subject: Subject) -> Sequence[Path]:
+        return self.whole.ncsnr_files(subject)
+
     @cache  # noqa: B019, one dataset lives as long as its process
     def _voxels(self, subject: Subject) -> Voxels:
         """Return all voxels of the dataset; raise InputError if its units are not voxels."""

@@ -10,7 +10,7 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import Layer, check_complete
 from brain_activity_prediction.encoding.planning import planned_permutations
-from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source
+from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source, ceiling_state
 from brain_activity_prediction.encoding.scaling import scaling
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
@@ -34,6 +34,7 @@ class Analysis:
     ceiling: np.ndarray  # (V,) noise ceiling in R2 units
     statistics: StatisticsRequest  # requested in addition to the scores
     stores: Mapping[int | None, ScoreStore]  # by prompt; None for streams that do not depend on a prompt
+    ceiling_state: str  # see `protocols.ceiling_state`
 
 
 def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> Analysis:
@@ -49,6 +50,7 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
         dataset.check_ncsnr(settings.subject)
     cache, scale = responses_folder(settings.output), scaling(settings.protocol)
     data = read_subject_data(dataset, settings.subject, settings.responses, cache, scale)
+    made_from = ceiling_state(dataset, settings.subject, settings.ncsnr)  # before the files are read
     ceiling = ceiling_of_test_images(data, dataset, settings.subject, settings.ncsnr)
     source = ceiling_source(dataset.name, settings.ncsnr)
     region_ceilings = ceilings_of_regions(data, regions)
@@ -74,4 +76,4 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
         usable_ceiling(ceiling, settings.min_noise_ceiling),
         np.isfinite(region_ceilings.voxels),
     )
-    return Analysis(data, regions, ceiling, statistics, stores)
+    return Analysis(data, regions, ceiling, statistics, stores, made_from)

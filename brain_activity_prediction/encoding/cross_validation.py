@@ -48,6 +48,7 @@ class Fold:
     ceiling: np.ndarray  # (V,) in R2 units
     units: Units
     observed: np.ndarray  # (n, V) responses to the test images; a missing response is the voxel's mean
+    ceiling_state: str  # see `protocols.ceiling_state`
 
 
 def cross_validate(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
@@ -68,6 +69,7 @@ def cross_validate(settings: EncodingSettings, dataset: Dataset, layers: Sequenc
                 analysis.ceiling,
                 analysis.subject_data.units,
                 filled_with_mean(observed).cpu().numpy(),
+                analysis.ceiling_state,
             )
         )
     log_low_ceilings(np.mean([fold.ceiling for fold in folds], axis=0), settings.min_noise_ceiling)
@@ -87,7 +89,7 @@ def write_means(folds: Sequence[Fold], prompt: int | None, settings: EncodingSet
     while made_from != (state := ScoreStore(folder).state()):
         made_from = state
         _write_means(folder, folds, prompt, settings)
-    write_note(folder, made_from)
+    write_note(folder, made_from + folds[0].ceiling_state)
 
 
 def _write_means(folder: Path, folds: Sequence[Fold], prompt: int | None, settings: EncodingSettings) -> None:

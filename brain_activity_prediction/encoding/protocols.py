@@ -1,6 +1,10 @@
 """Two scoring protocols: this project's own and the published study's, so that their scores can be compared."""
 
-from brain_activity_prediction.storage.folders import PROTOCOLS
+from typing import Any
+
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.storage.folders import PROTOCOLS, Subject
+from brain_activity_prediction.storage.made_from import state_of
 
 STANDARD, PAPER = PROTOCOLS
 FOLDS = 5  # for cross-validation on the training images, under both protocols
@@ -29,3 +33,14 @@ def ceiling_source(dataset: str, ncsnr: str) -> str:
     ncsnr  one of `NCSNR`
     """
     return COMPUTED if ncsnr == COMPUTED else dataset
+
+
+def ceiling_state(dataset: Dataset[Subject, Any], subject: Subject, ncsnr: str) -> str:
+    """Return a digest of a lab's own files of noise ceilings, which changes if a file changes; empty if none is read.
+
+    It is part of the note of a table (`made_from`). Notes of tables with other ceilings are as in older versions.
+
+    ncsnr  one of `NCSNR`
+    """
+    files = () if ncsnr == COMPUTED else dataset.ncsnr_files(subject)
+    return f" {state_of(dataset.base_dir, files)}" if files else ""

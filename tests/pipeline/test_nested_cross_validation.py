@@ -175,7 +175,7 @@ def test_a_sweep_counts_the_layers_that_a_fold_lacks(scored):
     flags = ("--cv-test", str(K), "--permutations", "99", "--bootstrap", "99")
 
     def n_left():
-        (unit,) = alignment_units(MODEL, work, {"vision": (3, 2)}, [subject], flags)
+        (unit,) = alignment_units(MODEL, work, {"vision": (3, 2)}, [subject], flags, find_dataset(folder))
         return unit.n_left
 
     assert n_left() == 0

@@ -135,6 +135,9 @@ class OwnDataset(Dataset[Subject, Units]):
         """Return the ncsnr (n_units,) from the experiment's own file of ncsnr or noise ceilings."""
         return own_ceilings(self.base_dir, str(subject), units, self._names).read(units)
 
+    def ncsnr_files(self, subject: Subject) -> Sequence[Path]:
+        return [*found.files.values()] if (found := self.ceilings(subject)) else []
+
     def ceilings(self, subject: Subject) -> OwnCeilings | None:
         """Return the experiment's own noise ceilings of a subject; None if it has none."""
         return ceiling_files(self.base_dir, str(subject), self._names)

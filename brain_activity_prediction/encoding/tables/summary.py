@@ -47,7 +47,7 @@ def write_tables(analysis: Analysis, observed: torch.Tensor, settings: EncodingS
             made_from = store.state()
             alignment = Alignment(settings.features.model_id, prompt, settings.subject)
             summarise(store, alignment, analysis.regions, analysis.subject_data, lowest, settings.layer_choice)
-        write_note(store.folder, made_from)
+        write_note(store.folder, made_from + analysis.ceiling_state)
 
 
 def summarise(

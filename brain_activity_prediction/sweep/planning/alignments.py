@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.find import as_chosen, dataset_name
-from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source
+from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source, ceiling_state
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.extraction.plan import Work
@@ -33,7 +33,7 @@ def alignment_flags(settings: SweepSettings) -> list[str]:
 
 
 def alignment_units(
-    model: str, work: Work, shapes: Shapes, subjects: Sequence[int], shared_flags: Sequence[str]
+    model: str, work: Work, shapes: Shapes, subjects: Sequence[int], shared_flags: Sequence[str], dataset: Dataset
 ) -> list[Unit]:
     """Plan the alignments of all subjects under all prompts. If the flags select no work, there is no unit."""
     units = []
@@ -41,11 +41,13 @@ def alignment_units(
         for prompt in work.streams:
             number = min(work.settings.prompts) if prompt is None else prompt  # states may lack prompt 1, the default
             flags = [*work.settings.place_flags, "-s", str(subject), "-m", work.settings.model_id]
-            units.append(_unit([*flags, "-p", str(number), *shared_flags], model, work, shapes, prompt))
+            units.append(_unit([*flags, "-p", str(number), *shared_flags], model, work, shapes, prompt, dataset))
     return [unit for unit in units if unit]
 
 
-def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int | None) -> Unit | None:
+def _unit(
+    flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int | None, dataset: Dataset
+) -> Unit | None:
     """Plan the alignment of the streams under a prompt; return None if the flags select no work.
 
     The command names its streams, so that streams without a prompt are fitted by only one unit.
@@ -66,15 +68,16 @@ def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int 
     requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
     folds = [ScoreStore(fold_folder(folder, split.fold)) for split in settings.split.folds()] or [scores]
     n_left = sum(not all(fold.has(*layer, requested, claimed=False) for fold in folds) for layer in layers)
-    if _table_is_old(scores) or _has_other_ceilings(scores, settings) or not is_counted:
+    ceilings = ceiling_state(dataset, settings.subject, settings.ncsnr)
+    if _table_is_old(scores, ceilings) or _has_other_ceilings(scores, settings) or not is_counted:
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_{subject_name(settings.subject)}"
     command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
     return Unit(name, "align", model, len(layers), n_left, command, is_counted)
 
 
-def _table_is_old(scores: ScoreStore) -> bool:
-    """Return whether a folder of scores has no table, or a table made from other layers.
+def _table_is_old(scores: ScoreStore, ceilings: str) -> bool:
+    """Return whether a folder of scores has no table, or one made from other layers or files of noise ceilings.
 
     Tables of version 1.0.0 do not record their layers. They count as old if a layer is newer than the table.
     """
@@ -82,7 +85,7 @@ def _table_is_old(scores: ScoreStore) -> bool:
     if not table.exists():
         return True
     if known is not None:
-        return known != scores.state()
+        return known != scores.state() + ceilings
     layers = scores.folder.glob("voxels/*.h5")
     return table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
 

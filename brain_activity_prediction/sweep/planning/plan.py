@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.scripts import REPORT
@@ -28,7 +29,7 @@ def make_plan(settings: SweepSettings) -> Plan:
     models = [find_model(name, settings.checkpoints) for name in dict.fromkeys(settings.models)]
     if settings.with_untrained:
         models = [twin for model in models for twin in (model, untrained(model))]
-    models = [_units_of_model(settings, model, image_ids, aligned) for model in models]
+    models = [_units_of_model(settings, model, image_ids, aligned, dataset) for model in models]
     if aligned:
         check_alignments(settings, dataset, aligned, models)
     _say_who_is_not_aligned([subject for subject in subjects if subject not in aligned])
@@ -39,7 +40,7 @@ def make_plan(settings: SweepSettings) -> Plan:
 
 
 def _units_of_model(
-    settings: SweepSettings, model: Model, image_ids: Sequence[int], aligned: Sequence[int]
+    settings: SweepSettings, model: Model, image_ids: Sequence[int], aligned: Sequence[int], dataset: Dataset
 ) -> ModelUnits:
     flags = extraction_flags(settings, model)
     work = planned_work(model, flags, image_ids)
@@ -56,7 +57,7 @@ def _units_of_model(
         model=model.name,
         model_id=work.settings.model_id,
         extract=extraction_units(model, flags, work.image_ids, kinds.values(), settings.shards),
-        align=alignment_units(model.name, work, shapes, aligned, alignment_flags(settings)),
+        align=alignment_units(model.name, work, shapes, aligned, alignment_flags(settings), dataset),
         lacking={prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams},
         values=values,
         streams=tuple(dict.fromkeys(stream for names in work.streams.values() for stream in names)),
