@@ -64,7 +64,11 @@ MADE_FROM_FLAGS: dict[str, Callable[[argparse.Namespace], Any]] = {  # fields th
 
 
 def settings_from(kind: type[Settings], arguments: argparse.Namespace, **others: Any) -> Settings:
-    """Return the settings of a script: a field is in `others`, is made by MADE_FROM_FLAGS, or is a flag's value."""
+    """Return the settings of a script.
+
+    The value of each field is taken from `others`, or made by its function in MADE_FROM_FLAGS, or else the value of the
+    flag of this name.
+    """
     names = [field.name for field in fields(kind) if field.name not in others]
     return kind(**{name: MADE_FROM_FLAGS.get(name, attrgetter(name))(arguments) for name in names}, **others)
 

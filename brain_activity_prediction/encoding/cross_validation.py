@@ -122,7 +122,9 @@ def _complete(tables: Sequence[pd.DataFrame], folder: Path) -> list[str]:
             f"{', '.join(others)}: no mean over folds, because some folds in {folder} lack layers. Align all layers"
         )
     if not streams:
-        raise InputError(f"no stream has the same layers in all folds in {folder}: align all layers, without -l")
+        raise InputError(
+            f"no stream has scores of the same layers in all folds in {folder}: align all layers, without -l"
+        )
     return streams
 
 

@@ -122,7 +122,7 @@ def device_name(device: str) -> str:
 
 
 class Memory:
-    """The peaks of memory, in bytes, after the last two batches on a device."""
+    """The largest memory in use on a device so far, in bytes, as read after each batch."""
 
     def __init__(self, device: str):
         self.device = device

@@ -132,8 +132,7 @@ def write_surfaces(
 ) -> None:
     """Write the selected maps of each subject that has transforms or meshes, and their statistics over subjects.
 
-    Subjects without transforms are reported. Raises InputError if such subjects were selected, or if no subject has
-    transforms.
+    Subjects without them are reported. Raises InputError if such subjects were selected, or if no subject has them.
     """
     from brain_activity_prediction.report.cortex.run_maps import find_maps
     from brain_activity_prediction.report.cortex.writing import write_maps, write_over_subjects, write_roi_labels

@@ -110,14 +110,14 @@ def test_what_a_sweep_sets_itself_is_not_passed_on_however_it_is_written(where, 
     own = {flag for action in sweep.flags()._actions for flag in action.option_strings}
     assert SET_BY[name] in own
     flag = f"--{name.replace('_', '-')}"
-    with pytest.raises(InputError, match=f"^{where} cannot pass on {flag}: use the sweep's own {SET_BY[name]}$"):
+    with pytest.raises(InputError, match=f"^{where} cannot contain {flag}, which the sweep sets: use {SET_BY[name]}$"):
         passed_on(written, where, PARSERS[where](), "script.py")
 
 
 def test_a_flag_of_the_sweeps_is_found_among_others_and_an_abbreviated_one_is_none(official_nsd, call, capsys):
-    with pytest.raises(InputError, match="--extract cannot pass on --subject"):
+    with pytest.raises(InputError, match="--extract cannot contain --subject"):
         call("plan", "-d", official_nsd, "--models", VIT, "--extract=--response -s 2")
-    with pytest.raises(InputError, match="--align cannot pass on --model-id: use the sweep's own --models"):
+    with pytest.raises(InputError, match="--align cannot contain --model-id, which the sweep sets: use --models"):
         call("plan", "-d", official_nsd, "--models", VIT, "--align=--permutations 9 -m org/other")
     with pytest.raises(SystemExit) as ended:
         call("plan", "-d", official_nsd, "--models", VIT, "--align=--subj 2")

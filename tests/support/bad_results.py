@@ -158,7 +158,7 @@ WHOLE = [
             f"a sweep with --extract={flags}",
             SWEEP,
             [f"--extract={flags}"],
-            [f"cannot pass on {named}", f"{VIT} itself"],
+            [f"cannot contain {named}", f"{VIT} itself"],
         )
         for flags, named in (
             ("--repair", "--repair"),
@@ -170,7 +170,7 @@ WHOLE = [
         "a sweep that fits all anew",
         SWEEP,
         ["--align=--redo"],
-        ["--align cannot pass on --redo", "align_model.py itself"],
+        ["--align cannot contain --redo", "align_model.py itself"],
     ),
     Case("a sweep of a region that is not there", SWEEP, ["-s", "1", "--align=--roi V9"], ["--align", "V9.nii.gz"]),
     Case(

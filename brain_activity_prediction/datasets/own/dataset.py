@@ -132,7 +132,7 @@ class OwnDataset(Dataset[Subject, Units]):
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)
 
     def ncsnr(self, subject: Subject, units: Units) -> np.ndarray:
-        """Return the ncsnr (n_units,) from the experiment's own file of ncsnr or noise ceilings."""
+        """Return the ncsnr (n_units,) from the experiment's own files; noise ceilings are converted to ncsnr."""
         return own_ceilings(self.base_dir, str(subject), units, self._names).read(units)
 
     def ncsnr_files(self, subject: Subject) -> Sequence[Path]:

@@ -43,7 +43,8 @@ def gates(layer: nn.Module, named: Mapping[str, Any], width: int) -> Iterator[Ga
         yield Gate(masked=masked)
         for name, values in layer.named_parameters(recurse=False):
             if values.numel() in (1, width):
-                # Small values equal their tanh up to rounding in half precision, so that the name decides.
+                # Whether a tanh belongs to the parameter is read from its name: in half precision, values near 0
+                # equal their tanh, so that a comparison of outputs could not tell.
                 yield Gate(name, tanh="gate" in name, masked=masked)
         for name, value in vars(layer).items():
             if type(value) is float and math.isfinite(value) and value not in (0.0, 1.0):

@@ -125,7 +125,7 @@ def check_network(model: nn.Module, reader: TextReader) -> None:
         eps = torch.finfo(number_format(model)).eps
         if all(_close(states, own, eps**0.5) for states, own in zip(together, alone, strict=True)):
             return
-        # Where experts are chosen, one rounding may choose another one, but not where all shapes are equal.
+        # Rounding may make a model choose other experts, unless its inputs have equal shapes.
         others = _states(model, reader, other_neighbours(reader, ids, mask), mask)
     if not _close(others[0], together[0], eps):
         raise InputError(f"{kind} is not supported: its states of a text depend on other texts in the batch")

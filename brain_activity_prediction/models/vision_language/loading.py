@@ -36,10 +36,10 @@ from brain_activity_prediction.runtime.messages import log
 ROUNDING = 8  # largest difference that is rounding, in eps of the number format, relative to a layer's largest state
 PROBE_COLOURS = ("teal", "gold")
 CHECKED = ("mean", "image", "last")  # poolings
-# The same for pooled states that are read from a cache, whose sums are computed in another order.
+# Such a difference for pooled states that are read from a cache: their sums are computed in another order.
 CACHE_ROUNDING = {torch.float32: 64, torch.bfloat16: 8, torch.float16: 8}
-AGAIN_ROUNDING = 1  # the same for a prompt that is read twice from one cache, with another prompt in between
-BATCH_ROUNDING = 2  # the same for single states of an image at two positions of a batch
+AGAIN_ROUNDING = 1  # such a difference for a prompt that is read twice from one cache, with another prompt in between
+BATCH_ROUNDING = 2  # such a difference for single states of an image at two positions of a batch
 
 
 def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> Network:
@@ -198,7 +198,7 @@ def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
     prefix = read_prefix(network, reader, texts[0], group, CHECKED)
     whole = [read_whole(network, reader, prefix, text, CHECKED, 0)[0] for text in texts]
     if "image" in prefix.states.sums and not all(equal(network, prefix.states, long, "image") for long in whole):
-        # A model that chooses experts may differ so by rounding, but not where all shapes are equal.
+        # Rounding may make a model choose other experts, unless its inputs have equal shapes.
         other, _ = read_whole(network, reader, prefix, reversed_prompt(texts[1]), CHECKED, 0)
         if not equal(network, other, whole[1], "image", AGAIN_ROUNDING):
             raise InputError(

@@ -29,7 +29,7 @@ def layer_choice(protocol: str) -> str:
 
 
 def chosen_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the row that represents a model for each KEY, in a table of one or more protocols."""
+    """Return the rows with the layers that each protocol chooses: one row for each combination of KEY."""
     return table[table["layer_choice"] == table["protocol"].map(layer_choice)]
 
 

@@ -54,9 +54,9 @@ def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: st
     for name, value in vars(parser.parse_args(words)).items():
         flag = f"--{name.replace('_', '-')}"
         if name in SET_BY:
-            raise InputError(f"{where} cannot pass on {flag}: use the sweep's own {SET_BY[name]}")
+            raise InputError(f"{where} cannot contain {flag}, which the sweep sets: use {SET_BY[name]}")
         if name in BY_ITSELF:
-            raise InputError(f"{where} cannot pass on {flag}: run {script} itself with this flag")
+            raise InputError(f"{where} cannot contain {flag}: run {script} itself with this flag")
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, Path) and not path.is_absolute():  # jobs run in another folder
                 raise InputError(f"{where} {flag} {path}: give an absolute path")
