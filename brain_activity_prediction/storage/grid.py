@@ -67,8 +67,8 @@ def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
             _report_matched_by_index(*((own, reference) if not own.has_affine else (reference, own)))
         return numbers
     raise InputError(
-        f"{own.path} has {own}, but {reference.path} has {reference}: replace the file that belongs to another subject "
-        "or has another resolution"
+        f"{own.path} has {own}, but {reference.path} has {reference}: replace the one that is of another subject "
+        "or resolution"
     )
 
 

@@ -94,7 +94,7 @@ def test_the_batch_file_requests_requeueing_and_a_notice_before_the_limit():
     assert "--requeue" in asked
     (seconds,) = (option.removeprefix("--signal=B:USR1@") for option in asked if option.startswith("--signal"))
     assert int(seconds) == NOTICE_S
-    assert f"{seconds} seconds before it (SIGUSR1)" in (PACKAGE.parent / "docs/slurm.md").read_text()
+    assert f"{seconds} seconds before it, SLURM sends SIGUSR1" in (PACKAGE.parent / "docs/slurm.md").read_text()
 
 
 @pytest.mark.parametrize(("status", "requeued"), [(75, True), (2, False)])

@@ -103,7 +103,7 @@ def test_added_tokens_come_from_any_of_the_settings_as_texts_or_with_their_flags
 def test_settings_and_vocabulary_of_different_models_are_refused(spm):
     folder, pieces = spm
     write_json(folder / "added_tokens.json", {"<image>": pieces.vocab_size() + 7})
-    with pytest.raises(InputError, match=r"<image> has the id 400 in .*tokenizer.model, and 407 in"):
+    with pytest.raises(InputError, match=r"<image> has the id 400 in .*tokenizer.model, but 407 in"):
         tokenizer_of(folder)
 
 
