@@ -51,7 +51,7 @@ def write_alignments(base_dir, study, protocol):
 
 
 def runs_of(study):
-    """(model, prompt) of every alignment, prompt None for the streams that no prompt changes."""
+    """(model, prompt) of every alignment, prompt None for the streams without a prompt."""
     runs = [(model, prompt) for model in study.models for prompt in (None, *study.prompts)]
     return [(model, prompt) for model, prompt in runs if streams_of(study, model, prompt)]
 

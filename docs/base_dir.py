@@ -73,7 +73,7 @@ PLACES = (
     (r"(?<=/weight_)[A-D]", "SPACE"),
     (r"(?<=/)(vision|language|response)(?=_|\.h5)", "STREAM"),
 )
-ONE_RUN = "alignment/subjNN/prompt_N/ORG_MODEL"  # and .../no_prompt/ORG_MODEL, for streams that no prompt changes
+ONE_RUN = "alignment/subjNN/prompt_N/ORG_MODEL"  # and .../no_prompt/ORG_MODEL, for streams without a prompt
 PARTITIONING = "alignment/subjNN/variance_partitioning/NAME"
 MEANING = {  # of a kind of file, in words or in those of the docstring of what writes it
     "image_embeddings/prompt_N/ORG_MODEL/batch_FIRST-LAST_DIGEST.h5": embedding_store,

@@ -29,6 +29,7 @@ from brain_activity_prediction.align_image_embeddings import (
     partition_variance,
     predict_challenge,
 )
+from brain_activity_prediction.check_data import check_data, new_dataset
 from brain_activity_prediction.cli import extraction_command, main
 from brain_activity_prediction.datasets.nsd.layout import PATHS, VERSIONS
 from brain_activity_prediction.models.openflamingo import network
@@ -40,6 +41,8 @@ OTHERS = {
     for script in (
         across_subjects,
         align_model,
+        check_data,
+        new_dataset,
         compare,
         cross_subject_ceiling,
         compare_representations,
@@ -59,7 +62,7 @@ PAGES = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.m
 COMMANDS = [
     command
     for page in PAGES
-    for command in re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", page, re.MULTILINE)
+    for command in re.findall(r"^ {4,7}((?:make|python|pip|conda|bap) .*?)(?: +#.*)?$", page, re.MULTILINE)
 ]
 MODEL_PAGE, COST_PAGE, SOLVER_PAGE, TROUBLESHOOTING, DEPENDENCIES = (
     (ROOT / "docs" / f"{name}.md").read_text()
@@ -85,9 +88,20 @@ def test_every_flag_that_is_named_exists():
         assert named <= existing, named - existing
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python")])
+def script_and_flags(command):
+    """The name of the script and the flags of a command: `python SCRIPT`, `bap extract MODEL` or `bap COMMAND`."""
+    program, name, *words = shlex.split(command)
+    if program == "python":
+        return name, words
+    if name != "extract":
+        return main.SCRIPTS[name][0].name, words
+    model, *words = words
+    return ("vision_language_model.py", ["-m", model, *words]) if "/" in model else (f"{model}.py", words)
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith(("python", "bap"))])
 def test_every_script_command_parses(command):
-    _, script, *flags = shlex.split(command)
+    script, flags = script_and_flags(command)
     assert (EXTRACT / script).exists() or script in OTHERS
     parsed = parser_of(script).parse_args(flags)
     assert isinstance(parsed, argparse.Namespace)
