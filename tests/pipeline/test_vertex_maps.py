@@ -12,11 +12,13 @@ from scipy import stats
 from scripts import PACKAGE, run_here
 from surface_transforms import N_FSAVERAGE, write_mgz
 
+from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.report.contents import values_of_settings
 from brain_activity_prediction.report.cortex import cortex_figures, group_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.map_files import read_sides
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.report.voxel_maps import voxel_maps
@@ -234,3 +236,15 @@ def test_the_best_prompt_of_each_vertex_is_drawn(tmp_path, monkeypatch):
 def test_the_settings_of_a_page_leave_out_the_list_of_input_files(tmp_path):
     scored = [Scored(tmp_path, "standard", VIT, None, 1, {"made_from": {"a/betas.hdf5": [1, 2, "3"]}, "folds": 5})]
     assert values_of_settings(scored) == [("folds", [("5", 1)])]
+
+
+def test_maps_of_several_layers_keep_their_columns(tmp_path):
+    values = np.arange(24, dtype=np.float32).reshape(8, 3)
+    Vertices(dict.fromkeys(SIDES, np.ones(4, dtype=bool))).write_map(tmp_path / "vision_layers_r", values)
+    sides = read_sides(tmp_path / "vision_layers_r.nii.gz")
+    np.testing.assert_array_equal(np.concatenate([*sides.values()]), values)
+
+
+def test_settings_of_scores_give_the_mask_that_was_read():
+    chosen = Reading.recorded({"betas": "b2", "space": "func1mm", "mask": ["floc-faces", "cortex"], "folds": 5})
+    assert chosen == Reading("b2", "func1mm", ("floc-faces", "cortex"))

@@ -359,6 +359,17 @@ def test_a_map_says_what_its_colours_lines_and_means_are(monkeypatch, flat, whit
     assert ["Lines: regions of interest." in note for note in notes] == [False, True]
 
 
+def test_the_caption_names_the_regions_that_narrow_maps_do_not(monkeypatch, flat, white):
+    notes = []
+    monkeypatch.setattr(
+        FigureFolder, "save", lambda self, figure, words, *rest: notes.append(words.note) or Drawn("", "", "", "")
+    )
+    maps = [CortexMap(f"map {turn}", np.ones(2 * N), {"V1": white[:, 1] < -85}) for turn in range(9)]
+    scale = flat_maps.number_scale([np.ones(2)], "layer")
+    flat_maps.cortex_figure("a", "A", maps, scale, (flat, read_curvature()), FIGURES)
+    assert notes[0].endswith(" Lines: V1.")
+
+
 def test_names_of_regions_follow_the_colours_of_a_page():
     svg = f'<svg><text style="fill: {INK}; stroke: {PAPER}">V1</text></svg>'
     assert "fill: currentColor; stroke: var(--panel)" in for_page(svg, "a")
