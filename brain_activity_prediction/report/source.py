@@ -22,5 +22,5 @@ class Source:
         """Return the dataset as the scores with these settings read it: their betas, space and mask."""
         try:
             return self.dataset and self.dataset.reading(Reading.recorded(settings))
-        except InputError:  # recorded by a dataset that had this choice
+        except InputError:  # the dataset in the folder does not have these betas, space or mask
             return self.dataset

@@ -22,7 +22,7 @@ from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
-from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.runtime.wording import count, no_such_path
 from brain_activity_prediction.storage.folders import (
     Output,
     Subject,
@@ -172,6 +172,9 @@ def write_volumes(target: Target, output: Output, subject: Subject, paths: Seque
     """Write whole volumes of a subject to its folder of surfaces."""
     from brain_activity_prediction.report.cortex.writing import write_volume
 
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"--volume {no_such_path(path)}")
     if lacking := target.lacking(subject, paths[0]):
         raise InputError(lacking)
     surface, folder = target.surface(subject, paths[0]), subject_folder(output, subject)

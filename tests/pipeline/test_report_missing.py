@@ -116,3 +116,17 @@ def test_held_out_images_are_those_that_scores_are_from(scored):
         for subject in (1, 2)
     }
     assert held_out(source, old, table.drop(columns="n_test")) == of_session
+
+
+def test_subjects_are_missing_if_they_have_betas_of_the_scored_space(own_scored):
+    betas = own_scored / "nsddata_betas/ppdata/subj05/fsaverage/betas_fithrf_GLMdenoise_RR"
+    betas.mkdir(parents=True)
+    for side in ("lh", "rh"):
+        nibabel.save(
+            nibabel.MGHImage(np.zeros((4, 1, 1, 2), np.float32), np.eye(4)), betas / f"{side}.betas_session01.mgh"
+        )
+    table = pd.concat(map(pd.read_parquet, own_scored.glob("alignment/*/*/*/scores.parquet")))
+    source = Source(Output(own_scored), dataset_if_any(own_scored))
+    for space, subjects in (("func1pt8mm", set()), ("fsaverage", {"subject 5"})):
+        scored = [replace(one, settings={**one.settings, "space": space}) for one in find_scored(own_scored)]
+        assert {gap.where.partition(",")[0] for gap in gaps(source, scored, table, Selection())} == subjects

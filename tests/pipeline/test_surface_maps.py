@@ -284,10 +284,27 @@ def test_scores_beyond_nsdgeneral_reach_the_surface_if_they_are_in_the_cortex(ow
     assert f"{(~cortex).sum()} voxels with a value outside the cortex" in done.stderr
 
 
-def test_a_volume_needs_its_subject(on_surfaces):
+def test_a_volume_needs_its_subject_and_must_exist(on_surfaces):
     done = surface(on_surfaces[0], "--volume", "own.nii.gz")
     assert done.returncode == 2
     assert "-s" in done.stderr
+    done = surface(on_surfaces[0], "-s", "1", "--volume", "own.nii.gz")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--volume own.nii.gz does not exist" in done.stderr
+
+
+def test_significance_is_that_of_the_nearest_voxel_and_never_a_mean_of_two(own_scored):
+    """Vertices 0.4 voxels beyond their own voxel, of which every second is significant."""
+    for subject in (1, 2):
+        mask = read_mask(find_nsd(own_scored), subject)[0]
+        write_transforms_of_voxels(own_scored, subject, mask, shift=0.4)
+        q = np.where(np.argwhere(mask)[:, 0] % 2, 0.01, 0.5)
+        write_volumes(own_scored, subject, mask, "language_best_layer_q", q)
+    done = surface(own_scored, "-m", LLAVA, "-p", "1", "--map", "*_q", "--space", "fsaverage")
+    assert done.returncode == 0, done.stderr
+    folder = own_scored / "alignment/across_subjects" / RUN / "surfaces/fsaverage"
+    counts = [load_surf_data(folder / f"{side}.language_n_significant.mgz") for side in ("lh", "rh")]
+    assert set(np.concatenate(counts)) == {0, 1, 2}
 
 
 def views_of(path):

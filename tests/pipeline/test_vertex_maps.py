@@ -1,6 +1,7 @@
 """Maps of responses on a surface, in `bap surface`, `bap export pycortex` and the report."""
 
 import shutil
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import nibabel
@@ -15,7 +16,7 @@ from surface_transforms import N_FSAVERAGE, write_mgz
 from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.units import Vertices
-from brain_activity_prediction.report.contents import values_of_settings
+from brain_activity_prediction.report.contents import Contents, values_of_settings
 from brain_activity_prediction.report.cortex import cortex_figures, group_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.map_files import read_sides
@@ -248,3 +249,11 @@ def test_maps_of_several_layers_keep_their_columns(tmp_path):
 def test_settings_of_scores_give_the_mask_that_was_read():
     chosen = Reading.recorded({"betas": "b2", "space": "func1mm", "mask": ["floc-faces", "cortex"], "folds": 5})
     assert chosen == Reading("b2", "func1mm", ("floc-faces", "cortex"))
+
+
+@pytest.mark.parametrize(("slices", "on_cortex"), [([], ["map"]), (["map"], []), ([], [])])
+def test_a_page_with_every_answer_and_any_maps_leaves_no_question_open(slices, on_cortex):
+    has_all = {"findings": {"where": "x", "model": "x"}, "curves": {"vision": []}, "tables": {}, "prompt_maps": ["map"]}
+    has_all |= {"variance": ["bars"], "answers": ["a"], "other_analyses": [SimpleNamespace(rows=["row"])]}
+    page = SimpleNamespace(slices=slices, on_cortex=on_cortex, **has_all)
+    assert ("open" in Contents.questions.fget(page)) == (not slices and not on_cortex)
